@@ -1,0 +1,1 @@
+"""The main job on a live database, next to plain Django: `make demo`."""
