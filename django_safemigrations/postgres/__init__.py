@@ -1,0 +1,1 @@
+"""What PostgreSQL knows and does: catalog, locks, session, triggers, DDL."""

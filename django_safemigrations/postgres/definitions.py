@@ -1,0 +1,86 @@
+"""Definitions of indexes and CHECKs as they would read with a column renamed, from PostgreSQL itself.
+
+Expressions and predicates are not rewritten as text, for `year` may be a column, a
+function and a keyword in one expression. A temporary clone gets the same indexes and
+constraints, its column is renamed, and the definitions are read back; the transaction is
+rolled back, the table itself is only read from the catalog.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from django.db import transaction
+
+from django_safemigrations.postgres.catalog import Check, Index, Table, literal, quote
+from django_safemigrations.postgres.runner import Runner
+
+CLONE = "dsm_clone"
+
+
+class _Undo(Exception):
+    """Rolls the clone back."""
+
+
+def renamed_definitions(
+    runner: Runner,
+    table: Table,
+    columns: Mapping[str, str],
+    indexes: Sequence[Index],
+    checks: Sequence[Check],
+) -> tuple[list[str], list[str]]:
+    """Return index tails (from USING on) and CHECK definitions with columns renamed.
+
+    Args:
+        runner: the means to work with.
+        table: the table the indexes and checks belong to.
+        columns: the columns they use, and the ones they shall use.
+        indexes: indexes of the table.
+        checks: CHECK constraints of the table.
+
+    Locks: ACCESS SHARE on the table.
+    """
+    tails: list[str] = []
+    definitions: list[str] = []
+    if not indexes and not checks:
+        return tails, definitions
+    clone = f"pg_temp.{CLONE}"
+    # Not through the schema editor: this is a question, no step of the migration.
+    query = runner.catalog.rows
+    try:
+        with (
+            transaction.atomic(using=runner.connection.alias),
+            runner.connection.cursor() as cursor,
+        ):
+            cursor.execute(f"CREATE TEMP TABLE {CLONE} (LIKE {table.qualified})", None)
+            for new in columns.values():
+                cursor.execute(f"ALTER TABLE {clone} DROP COLUMN IF EXISTS {quote(new)}", None)
+            for number, index in enumerate(indexes):
+                unique = "UNIQUE " if index.unique else ""
+                cursor.execute(
+                    f"CREATE {unique}INDEX dsm_i{number} ON {clone} USING {index.tail}", None
+                )
+            for number, check in enumerate(checks):
+                cursor.execute(
+                    f"ALTER TABLE {clone} ADD CONSTRAINT dsm_c{number} {check.definition}", None
+                )
+            for old, new in columns.items():
+                cursor.execute(
+                    f"ALTER TABLE {clone} RENAME COLUMN {quote(old)} TO {quote(new)}", None
+                )
+            for number in range(len(indexes)):
+                definition = query(
+                    f"SELECT pg_get_indexdef({literal(f'pg_temp.dsm_i{number}')}::regclass)"
+                )[0][0]
+                # "… ON pg_temp_7.dsm_clone USING btree (…)": the name is ours, and comes first.
+                tails.append(definition.partition(f".{CLONE} USING ")[2])
+            for number in range(len(checks)):
+                definitions.append(
+                    query(
+                        "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = "
+                        f"{literal(clone)}::regclass AND conname = 'dsm_c{number}'"
+                    )[0][0]
+                )
+            raise _Undo
+    except _Undo:
+        return tails, definitions
