@@ -1,0 +1,1 @@
+"""Fills columns of large tables in short transactions, resumable and proven complete."""
