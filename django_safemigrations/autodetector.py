@@ -1,0 +1,236 @@
+"""The makemigrations hook: splits what the autodetector found into chains of migrations.
+
+It is composed onto whatever autodetector is installed and only touches the result of
+``_detect_changes()``: Django has found and optimised the operations by then, and has
+yet to name the migrations and connect them to the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import CommandError
+from django.core.management.commands import makemigrations, migrate
+from django.db.migrations import Migration
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ProjectState
+
+from django_safemigrations.conf import get_settings
+from django_safemigrations.exceptions import SafeMigrationsError
+from django_safemigrations.phases import Phase
+from django_safemigrations.rewrites import Chain, Plain, Step, rewrite
+
+if TYPE_CHECKING:
+    from django.db.migrations.autodetector import MigrationAutodetector as _Base
+else:
+    _Base = object
+
+# Django cuts a suggested name at 100 characters; a file name that long helps nobody.
+LONGEST_NAME = 60
+
+# Instances carry what the stubs declare for the class: operations, dependencies, atomic.
+AnyMigration = Any
+Changes = dict[str, list[AnyMigration]]
+
+
+class StagedAutodetectorMixin(_Base):
+    """Rewrites unsafe operations into chains of staged ones."""
+
+    def _detect_changes(self, convert_apps: Any = None, graph: Any = None) -> Changes:
+        changes: Changes = super()._detect_changes(convert_apps, graph)  # type: ignore[misc]
+        try:
+            return stage(changes, self.from_state)
+        except SafeMigrationsError as error:
+            raise CommandError(str(error)) from error
+
+
+def stage(changes: Changes, state: ProjectState) -> Changes:
+    """Return the migrations with unsafe changes split into chains.
+
+    Args:
+        changes: unnamed migrations by app, as ``_detect_changes`` returns them.
+        state: the state before them; left as it is.
+
+    Raises:
+        SettingsError: SAFE_MIGRATIONS can't be used.
+        UnsupportedChange: the settings forbid a change.
+    """
+    if not changes:
+        return changes
+    settings = get_settings()
+    state = _own_copy(state)
+    created: set[tuple[str, str]] = set()
+    parts: dict[str, _Parts] = {app_label: _Parts(app_label) for app_label in changes}
+    for migration in _in_order(changes):
+        steps = rewrite(migration.app_label, migration.operations, state, settings, created)
+        parts[migration.app_label].add(migration, steps)
+    staged = {app_label: parts[app_label].migrations() for app_label in changes}
+    _repoint(changes, staged)
+    return staged
+
+
+def _own_copy(state: ProjectState) -> ProjectState:
+    """Return a copy whose fields are its own: RenameField changes those of its state in place."""
+    copy = state.clone()
+    for model in copy.models.values():
+        model.fields = {name: field.clone() for name, field in model.fields.items()}
+    return copy
+
+
+def _repoint(changes: Changes, staged: Changes) -> None:
+    """Free other apps from migrations of which only contracts are left."""
+    left = {(m.app_label, m.name) for migrations in staged.values() for m in migrations}
+    gone = {(m.app_label, m.name) for migrations in changes.values() for m in migrations} - left
+    for migrations in staged.values():
+        for migration in migrations:
+            migration.dependencies = [d for d in migration.dependencies if d not in gone]
+
+
+def _in_order(changes: Changes) -> list[AnyMigration]:
+    """Return the migrations of all apps, each after those it depends on."""
+    waiting = [migration for migrations in changes.values() for migration in migrations]
+    names = {(migration.app_label, migration.name) for migration in waiting}
+    ordered: list[AnyMigration] = []
+    while waiting:
+        done = {(migration.app_label, migration.name) for migration in ordered}
+        ready = [m for m in waiting if not (set(m.dependencies) & names) - done]
+        # The autodetector makes no circles; if it did, its own order would have to do.
+        ordered += ready or waiting
+        waiting = [m for m in waiting if m not in ordered]
+    return ordered
+
+
+class _Parts:
+    """The migrations of one app: all expands in their order, then all contracts."""
+
+    def __init__(self, app_label: str) -> None:
+        self.app_label = app_label
+        self.expands: list[AnyMigration] = []
+        self.contracts: list[AnyMigration] = []
+        self.leftover: set[Any] = set()
+
+    def add(self, migration: AnyMigration, steps: Sequence[Step]) -> None:
+        """Add what became of one migration."""
+        notes = [step.note for step in steps if isinstance(step, Plain) and step.note]
+        if all(isinstance(step, Plain) for step in steps) and _unchanged(migration, steps):
+            _note(migration, notes)
+            self._append_expand([migration], migration)
+            return
+        expands: list[AnyMigration] = []
+        plain: list[Operation] = []
+        for step in steps:
+            if isinstance(step, Plain):
+                plain.append(step.operation)
+                continue
+            if plain and step.expand:
+                expands.append(self._part(migration, plain))
+                plain = []
+            if step.expand:
+                expands.append(self._staged(migration, step, Phase.EXPAND))
+            if step.contract:
+                self.contracts.append(self._staged(migration, step, Phase.CONTRACT))
+        if plain:
+            expands.append(self._part(migration, plain))
+        if expands:
+            _note(expands[0], notes)
+        self._append_expand(expands, migration)
+
+    def _append_expand(self, expands: list[AnyMigration], origin: AnyMigration) -> None:
+        if not expands:
+            # Only contracts came of it: what it waited for, the first of them waits for.
+            self.leftover |= set(origin.dependencies)
+            return
+        expands[0].dependencies = list(origin.dependencies)
+        # Other apps' migrations depend on the origin's name: the last expand bears it.
+        expands[-1].name = origin.name
+        self.expands += expands
+
+    def migrations(self) -> list[AnyMigration]:
+        """Return the app's migrations, each depending on the one before it."""
+        ordered = [*self.expands, *self.contracts]
+        own = {migration.name for migration in ordered}
+        for position, migration in enumerate(ordered):
+            dependencies = {
+                dependency
+                for dependency in migration.dependencies
+                if dependency[0] != self.app_label or dependency[1] not in own
+            }
+            if position:
+                dependencies.add((self.app_label, ordered[position - 1].name))
+            migration.dependencies = sorted(dependencies, key=str)
+        if self.contracts:
+            first = self.contracts[0]
+            external = {d for d in self.leftover if d[0] != self.app_label}
+            first.dependencies = sorted({*first.dependencies, *external}, key=str)
+        return ordered
+
+    def _part(self, origin: AnyMigration, operations: list[Operation]) -> AnyMigration:
+        part = _new_migration(f"{origin.name}_{len(self.expands)}_{id(operations)}", self.app_label)
+        part.operations = operations
+        return part
+
+    def _staged(self, origin: AnyMigration, chain: Chain, phase: Phase) -> AnyMigration:
+        operations = chain.expand if phase is Phase.EXPAND else chain.contract
+        part = self._part(origin, list(operations))
+        # CONCURRENTLY can't run in a transaction, and locks must not add up in one.
+        part.atomic = False
+        name = chain.name[:LONGEST_NAME].rstrip("_")
+        if phase is Phase.CONTRACT:
+            name = f"{name}_contract"
+        part.staged_name = name
+        if phase is Phase.EXPAND:
+            after = " Its contract follows when no old code is left." if chain.contract else ""
+            reason = f"Expand: {chain.title}. {_sentence(chain.why)}{after}"
+        else:
+            reason = (
+                f"Contract: {chain.title}. {_sentence(chain.after)} "
+                "Run it with `manage.py safemigrate --phase contract`."
+            )
+        part.reason = reason
+        return part
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
+
+
+def _unchanged(migration: AnyMigration, steps: Sequence[Step]) -> bool:
+    operations = [step.operation for step in steps if isinstance(step, Plain)]
+    return bool(operations == migration.operations)
+
+
+def _note(migration: AnyMigration, notes: list[str]) -> None:
+    migration.notes = notes
+
+
+def _suggest_name(self: AnyMigration) -> str:
+    return getattr(self, "staged_name", "") or Migration.suggest_name(self)
+
+
+def _new_migration(name: str, app_label: str) -> AnyMigration:
+    namespace = {"operations": [], "dependencies": [], "suggest_name": _suggest_name}
+    migration = type("Migration", (Migration,), namespace)(name, app_label)
+    migration.initial = False
+    return migration
+
+
+def compose(base: type) -> type:
+    """Return an autodetector class that rewrites what `base` finds."""
+    if issubclass(base, StagedAutodetectorMixin):
+        return base
+    return type("MigrationAutodetector", (StagedAutodetectorMixin, base), {})
+
+
+def install() -> None:
+    """Compose the hook onto the installed autodetector, for makemigrations and migrate alike.
+
+    Django demands one class for both (check commands.E001). The modules' globals are set
+    too, since django-pgtrigger composes its own class onto those, whatever the commands
+    hold; so any order in INSTALLED_APPS works.
+    """
+    composed = compose(makemigrations.Command.autodetector)
+    modules: tuple[Any, Any] = (makemigrations, migrate)
+    for module in modules:
+        module.Command.autodetector = composed
+        module.MigrationAutodetector = composed
