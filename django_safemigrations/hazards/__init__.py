@@ -1,0 +1,6 @@
+"""The hazard catalogue: every code that findings, plans and rehearsals carry."""
+
+from django_safemigrations.hazards.catalogue import CATALOGUE, UnknownHazard, get
+from django_safemigrations.hazards.hazard import DOCS_URL, Example, Hazard, Severity
+
+__all__ = ["CATALOGUE", "DOCS_URL", "Example", "Hazard", "Severity", "UnknownHazard", "get"]

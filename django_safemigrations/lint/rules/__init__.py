@@ -1,0 +1,5 @@
+"""The rules: one function an operation class, each yields what it sees."""
+
+from django_safemigrations.lint.rules.registry import judge
+
+__all__ = ["judge"]

@@ -1,0 +1,212 @@
+"""Rules for fields that come and go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import Enum
+from typing import Any
+
+from django.db import models
+from django.db.migrations import operations
+from django.db.migrations.state import ModelState
+
+from django_safemigrations.lint.columns import changed_options, column, is_text, type_check
+from django_safemigrations.lint.context import Context, Rule
+from django_safemigrations.lint.expressions import volatile_function
+from django_safemigrations.lint.finding import Observation
+from django_safemigrations.lint.tables import (
+    has_own_table,
+    is_foreign_key,
+    many_to_many_table,
+    related_model,
+    table_name,
+)
+
+OF_THE_TYPE = frozenset(
+    {
+        "arguments",
+        "base_field",
+        "decimal_places",
+        "expression",
+        "max_digits",
+        "max_length",
+        "output_field",
+        "through",
+        "to",
+    }
+)
+"""Options by which two fields of one class differ in more than their names."""
+
+
+def add_field(operation: operations.AddField, context: Context) -> Iterator[Observation]:
+    """A bare nullable column is instant; everything else is judged."""
+    model = context.used_model(operation.model_name)
+    field: Any = operation.field
+    if model is None or field.many_to_many:
+        return
+    new = column(context.state, model, operation.name, field)
+    if new is None:
+        return
+    table = table_name(model)
+    yield from _rewriting(table, new.name, field)
+    if _needs_value(field):
+        yield _not_null(table, new.name, field)
+    reasons = list(_brought_along(context, model, field, new.type))
+    if reasons:
+        yield Observation(
+            "DSM502",
+            f"The new column {table}.{new.name} brings more with it: {'; '.join(reasons)}.",
+            _bare_first(operation, field),
+        )
+
+
+def _needs_value(field: Any) -> bool:
+    """Return whether an INSERT that leaves the column out fails."""
+    filled_by_database = (
+        field.generated or field.has_db_default() or isinstance(field, models.AutoField)
+    )
+    return not field.null and not filled_by_database
+
+
+def _rewriting(table: str, name: str, field: Any) -> Iterator[Observation]:
+    reason = None
+    if field.generated:
+        if field.db_persist:
+            reason = "a stored generated column"
+    elif isinstance(field, models.AutoField):
+        reason = "an identity column"
+    elif field.has_db_default() and (function := volatile_function(field.db_default)):
+        reason = f"a default that calls {function} for each row"
+    if reason is not None:
+        yield Observation(
+            "DSM510",
+            f"{table}.{name} is {reason}: the table and all its indexes are written anew under "
+            "ACCESS EXCLUSIVE; every statement on it waits, reads included.",
+            "On PostgreSQL 18 use db_persist=False; before, a column kept by a trigger."
+            if field.generated
+            else "Add the column nullable and without default, set the default by AlterField in "
+            "the same or the next migration, fill the old rows in batches, then set NOT NULL.",
+        )
+
+
+def _not_null(table: str, name: str, field: Any) -> Observation:
+    message = (
+        f"The new column {table}.{name} is NOT NULL and Django drops its default after adding it: "
+        "every INSERT of old code, which does not know the column, fails."
+    )
+    if field.has_default() and callable(field.default):
+        message += " The default is computed once: all rows that exist get the same value."
+    value = _constant(field)
+    hint = f"Give the field a database default, which stays: db_default={value}"
+    if field.primary_key or is_foreign_key(field):
+        hint = "Make the field null=True in this release, fill it, and make it NOT NULL later."
+    elif field.unique:
+        hint = "Make the field null=True in this release: one default can't be unique."
+    return Observation("DSM501", message, hint)
+
+
+def _constant(field: Any) -> str:
+    if field.has_default() and not callable(field.default):
+        value = field.default
+        return repr(value.value if isinstance(value, Enum) else value)
+    if getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False):
+        return "Now()"
+    if field.empty_strings_allowed:
+        return '""'
+    return "..."
+
+
+def _brought_along(
+    context: Context, model: ModelState, field: Any, kind: str | None
+) -> Iterator[str]:
+    table = table_name(model)
+    if type_check(field) is not None:
+        yield f"its CHECK reads all of {table} under ACCESS EXCLUSIVE"
+    if field.primary_key:
+        yield "the primary key's index is built under ACCESS EXCLUSIVE"
+    elif field.unique:
+        yield "its unique index is built under ACCESS EXCLUSIVE"
+    if is_foreign_key(field) and field.db_constraint:
+        target = related_model(context.state, model, field)
+        referenced = table_name(target) if target is not None else "the referenced table"
+        validated = not field.null or field.has_db_default() or field.has_default()
+        yield (
+            f"its foreign key blocks writes to {referenced} until the migration is committed"
+            + (", and every row is validated" if validated else "")
+        )
+    if field.db_index and not field.unique:
+        yield f"its index is built under SHARE, which blocks writes to {table}"
+    if (field.db_index or field.unique) and is_text(kind):
+        yield "a second (_like) index is built under SHARE"
+
+
+def _bare_first(operation: operations.AddField, field: Any) -> str:
+    if is_foreign_key(field):
+        bare = "null=True, db_index=False, db_constraint=False"
+        return (
+            f"Add {operation.name} with {bare} first; then its index concurrently, and the foreign "
+            "key NOT VALID, validated in a migration of its own."
+        )
+    return (
+        f"Add {operation.name} as a bare nullable column first; then build its index concurrently "
+        "(CreateFieldIndexesConcurrently), and add its check by AddConstraintNotValid and "
+        "ValidateConstraint in migrations of their own."
+    )
+
+
+def remove_field(operation: operations.RemoveField, context: Context) -> Iterator[Observation]:
+    """Old code still names the column; if another of its type comes, its data was meant to stay."""
+    model = context.used_model(operation.model_name)
+    field: Any = model.fields.get(operation.name) if model is not None else None
+    if model is None or field is None:
+        return
+    table = table_name(model)
+    if field.many_to_many:
+        if not has_own_table(field):
+            return
+        what = many_to_many_table(model, operation.name, field)
+        drop = f"DROP TABLE {what}"
+        sentence = f"DROP TABLE {what}: old code that uses {model.name}.{operation.name} fails."
+    else:
+        old = column(context.state, model, operation.name, field)
+        if old is None:
+            return
+        what = f"{table}.{old.name}"
+        drop = f"ALTER TABLE {table} DROP COLUMN {old.name}"
+        sentence = f"{what} is dropped while old code still selects and inserts it: it fails."
+        if is_foreign_key(field) and field.db_constraint:
+            target = related_model(context.state, model, field)
+            if target is not None:
+                sentence += f" The drop takes ACCESS EXCLUSIVE on {table_name(target)}, too."
+    twin = _same_kind_added(context, model, operation.name, field)
+    if twin is not None:
+        yield Observation(
+            "DSM305",
+            f"{what} is dropped with its data, and {twin} of the same type is added: this looks "
+            "like a rename. Old code fails, too.",
+            f'If it is one: migrations.RenameField("{model.name_lower}", "{operation.name}", '
+            f'"{twin}"). If not, move the removal into a migration of a later release.',
+        )
+        return
+    yield Observation(
+        "DSM503",
+        sentence,
+        "First release: SeparateDatabaseAndState(state_operations=[<this operation>]), the column "
+        f'being nullable or having a db_default by then. Next release: RunSQL("{drop}").',
+    )
+
+
+def _same_kind_added(context: Context, model: ModelState, name: str, old: Any) -> str | None:
+    for added, field in context.fields_added(model.name_lower):
+        if added == name or type(field) is not type(old):
+            continue
+        differing = changed_options(context.state, model, old, field)
+        if not differing & OF_THE_TYPE:
+            return added
+    return None
+
+
+RULES: dict[type, Rule] = {
+    operations.AddField: add_field,
+    operations.RemoveField: remove_field,
+}
