@@ -112,7 +112,7 @@ class _Parts:
 
     def add(self, migration: AnyMigration, steps: Sequence[Step]) -> None:
         """Add what became of one migration."""
-        notes = [step.note for step in steps if isinstance(step, Plain) and step.note]
+        notes = [step.note for step in steps if step.note]
         if all(isinstance(step, Plain) for step in steps) and _unchanged(migration, steps):
             _note(migration, notes)
             self._append_expand([migration], migration)

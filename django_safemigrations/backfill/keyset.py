@@ -65,7 +65,8 @@ class Fill:
     def left(self, runner: Runner) -> int:
         """Count the rows that still need the value (a scan that blocks nobody)."""
         sql = f"SELECT count(*) FROM {self.table.qualified} WHERE {self.needed}"
-        return int(runner.catalog.value(sql))
+        with runner.guard.as_long_as_it_takes():
+            return int(runner.catalog.value(sql))
 
 
 def fill(

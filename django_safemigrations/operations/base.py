@@ -146,6 +146,15 @@ class _Staged(SeparateDatabaseAndState):
     ) -> None:
         super().__init__(database_operations=database_operations, state_operations=state_operations)
 
+    def deconstruct(self) -> tuple[str, list[Any], dict[str, Any]]:
+        """Put what changes before how: the file reads from the top."""
+        kwargs: dict[str, Any] = {}
+        if self.state_operations:
+            kwargs["state_operations"] = self.state_operations
+        if self.database_operations:
+            kwargs["database_operations"] = self.database_operations
+        return self.__class__.__qualname__, [], kwargs
+
     @property
     def reversible(self) -> bool:  # type: ignore[override]
         """Whether everything it holds can be undone."""

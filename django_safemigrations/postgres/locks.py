@@ -126,7 +126,7 @@ class LockGuard:
         self._watch: BlockerWatch | None = None
         self._lock_first: tuple[str, ...] = ()
         self._running = False
-        self._original = ""
+        self._original: dict[str, str] = {}
 
     # -- attempts ---------------------------------------------------------------
 
@@ -202,12 +202,26 @@ class LockGuard:
         if not head or head[0] in DATA_KEYWORDS:
             return execute(sql, params, many, context)
         if "CONCURRENTLY" in head:
-            with self._lock_timeout("0"):
+            with self._setting("lock_timeout", "0"), self.as_long_as_it_takes():
                 return execute(sql, params, many, context)
+        if "VALIDATE" in head:
+            with self.as_long_as_it_takes():
+                return self._guarded(execute, sql, params, many, context, head)
+        return self._guarded(execute, sql, params, many, context, head)
+
+    def _guarded(
+        self,
+        execute: Callable[..., Any],
+        sql: Any,
+        params: Any,
+        many: bool,
+        context: Any,
+        head: list[str],
+    ) -> Any:
         if self.connection.in_atomic_block:
             self._lock_before(self._lock_first)
             self._lock_first = ()
-            with self._lock_timeout(f"{self.timeout}ms"):
+            with self._setting("lock_timeout", f"{self.timeout}ms"):
                 return execute(sql, params, many, context)
 
         def attempt() -> Any:
@@ -215,9 +229,9 @@ class LockGuard:
             if relations and head[0] in TRANSACTIONAL_KEYWORDS:
                 with self._raw.transaction():
                     self._lock_before(relations)
-                    self._set(f"{self.timeout}ms", local=True)
+                    self._set("lock_timeout", f"{self.timeout}ms", local=True)
                     return execute(sql, params, many, context)
-            with self._lock_timeout(f"{self.timeout}ms"):
+            with self._setting("lock_timeout", f"{self.timeout}ms"):
                 return execute(sql, params, many, context)
 
         return self.run_statement(attempt, " ".join(sql.split())[:120])
@@ -234,42 +248,54 @@ class LockGuard:
     def _raw(self) -> Any:
         return self.connection.connection
 
-    def _set(self, value: str, *, local: bool) -> None:
+    def as_long_as_it_takes(self) -> contextlib.AbstractContextManager[None]:
+        """Lift statement_timeout inside the block, for work that reads a whole table.
+
+        A role's statement_timeout is meant for requests. What runs here holds no lock
+        that others wait for.
+        """
+        return self._setting("statement_timeout", "0")
+
+    def _set(self, name: str, value: str, *, local: bool) -> None:
         # On the driver's connection: Django's cursor would come back here.
-        self._raw.execute("SELECT set_config('lock_timeout', %s, %s)", [value, local])
+        self._raw.execute("SELECT set_config(%s, %s, %s)", [name, value, local])
 
     @contextlib.contextmanager
-    def _lock_timeout(self, value: str) -> Iterator[None]:
+    def _setting(self, name: str, value: str) -> Iterator[None]:
         local = self.connection.in_atomic_block
-        self._set(value, local=local)
+        self._set(name, value, local=local)
         try:
             yield
         except BaseException:
             # In a failed transaction the rollback restores what SET LOCAL changed.
             if not local:
-                self._restore()
+                self._restore(name)
             raise
-        self._set(self._original, local=True) if local else self._restore()
+        if local:
+            self._set(name, self._original[name], local=True)
+        else:
+            self._restore(name)
 
-    def _restore(self) -> None:
+    def _restore(self, name: str) -> None:
         with contextlib.suppress(Exception):
             # A connection that is gone has no settings left to restore.
-            self._set(self._original, local=False)
+            self._set(name, self._original[name], local=False)
 
     def _lock_before(self, relations: tuple[str, ...]) -> None:
         """Wait longer for a lock that blocks no reads or writes, so that autovacuum yields."""
         for relation in relations:
-            self._set(AUTOVACUUM_YIELDS_WITHIN, local=True)
+            self._set("lock_timeout", AUTOVACUUM_YIELDS_WITHIN, local=True)
             try:
                 self._raw.execute(f"LOCK TABLE {relation} IN SHARE UPDATE EXCLUSIVE MODE")
             except LockNotAvailable as error:
                 raise OperationalError(str(error)) from error
 
     def begin(self) -> None:
-        """Note the session's own lock_timeout, to which it is always restored."""
+        """Note the session's own timeouts, to which it is always restored."""
         self.connection.ensure_connection()
-        row = self._raw.execute("SELECT current_setting('lock_timeout')").fetchone()
-        self._original = next(iter(row.values())) if isinstance(row, dict) else row[0]
+        for name in ("lock_timeout", "statement_timeout"):
+            row = self._raw.execute("SELECT current_setting(%s)", [name]).fetchone()
+            self._original[name] = next(iter(row.values())) if isinstance(row, dict) else row[0]
 
 
 _guards: dict[int, LockGuard] = {}

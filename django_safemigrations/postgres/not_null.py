@@ -124,9 +124,10 @@ def refuse_nulls(runner: Runner, table: Table, column: str) -> None:
         ViolatingRows: how many, and the keys of a few.
     """
     where = f"FROM {table.qualified} WHERE {quote(column)} IS NULL"
-    if not runner.catalog.value(f"SELECT EXISTS (SELECT {where})"):
-        return
-    count = runner.catalog.value(f"SELECT count(*) {where}")
+    with runner.guard.as_long_as_it_takes():
+        if not runner.catalog.value(f"SELECT EXISTS (SELECT {where})"):
+            return
+        count = runner.catalog.value(f"SELECT count(*) {where}")
     named = runner.catalog.some_keys(table, f"{quote(column)} IS NULL")
     raise ViolatingRows(
         f"{count} row{'s' if count != 1 else ''} of {table.qualified} "

@@ -347,7 +347,8 @@ def refuse_differences(runner: Runner, pairs: Pairs) -> None:
     """
     table = pairs.table
     where = f"FROM {table.qualified} WHERE {pairs.where_different}"
-    count = runner.catalog.value(f"SELECT count(*) {where}")
+    with runner.guard.as_long_as_it_takes():
+        count = runner.catalog.value(f"SELECT count(*) {where}")
     if count:
         named = runner.catalog.some_keys(table, pairs.where_different)
         raise DataDiffers(

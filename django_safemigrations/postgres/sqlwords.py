@@ -70,7 +70,7 @@ def read_statements(sql: str) -> list[SqlStatement]:
         text.clear()
         words.clear()
 
-    for kind, value in lexer.tokenize(sql):
+    for kind, value in _tokenize(sql):
         found = list(_words(kind, value))
         if any(word.is_(";") for word in found) and depth == 0 and bodies == 0:
             finish()
@@ -92,6 +92,10 @@ def read_statements(sql: str) -> list[SqlStatement]:
             words.append(word)
     finish()
     return statements
+
+
+def _tokenize(sql: str) -> Iterator[tuple[tokens._TokenType, str]]:
+    yield from lexer.tokenize(sql)  # type: ignore[no-untyped-call]
 
 
 def _words(kind: tokens._TokenType, value: str) -> Iterator[Word]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from django.db.migrations.operations.base import Operation
 
@@ -31,6 +31,7 @@ class Chain:
         contract: operations of the contract phase.
         why: why it is staged; one sentence for the docstrings of its files.
         after: what the contract waits for or does, for its docstring.
+        note: what its author should know, or an empty text.
     """
 
     title: str
@@ -38,7 +39,8 @@ class Chain:
     expand: tuple[Operation, ...] = ()
     contract: tuple[Operation, ...] = ()
     why: str = ""
-    after: str = field(default="")
+    after: str = ""
+    note: str = ""
 
 
 Step = Plain | Chain

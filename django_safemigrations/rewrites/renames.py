@@ -14,6 +14,7 @@ from django.db.migrations import (
 )
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ModelState
+from django.db.models import NOT_PROVIDED
 
 from django_safemigrations.exceptions import UnsupportedChange
 from django_safemigrations.operations import (
@@ -60,6 +61,19 @@ def _in_exclusion_constraint(model: ModelState, name: str) -> bool:
             if repr(name) in mentioned or f"F({name})" in mentioned:
                 return True
     return False
+
+
+def doubts(model: ModelState, operation: RenameField) -> str:
+    """Say what a staged rename can't tell apart; an empty text where there is nothing."""
+    field: Any = model.fields[operation.old_name]
+    if not field.null or getattr(field, "db_default", NOT_PROVIDED) is NOT_PROVIDED:
+        return ""
+    return (
+        f"{model.app_label}.{model.name}.{operation.new_name} is nullable and has a db_default "
+        "(DSM304): until the contract runs, an explicit NULL that new code inserts becomes the "
+        f"default, for it can't be told from a column left out. If that matters, "
+        f"{db_column_line(model, operation)}."
+    )
 
 
 def db_column_line(model: ModelState, operation: RenameField) -> str:
@@ -131,6 +145,7 @@ def rename_fields(
     removed: Sequence[Operation],
     added: Sequence[Operation],
     names: dict[str, str],
+    note: str,
 ) -> Chain:
     """Stage the renames of one model's fields, with the indexes that follow them."""
     model = renaming[0].model_name
@@ -156,4 +171,5 @@ def rename_fields(
         contract=(Contract(database_operations=[DropSyncedColumns(**named)]),),
         why="RENAME COLUMN would break old code at once, so a second column is kept in sync",
         after="when no code uses the old column any more, it goes, and copies take final names",
+        note=note,
     )

@@ -102,10 +102,12 @@ class _Rewriter:
             model = find_model(state, self.app_label, operation.model_name)
             if model is None or not has_own_table(model) or self._is_new(operation):
                 continue
-            if not renames.changes_column(model, operation) or renames.why_not(model, operation):
+            if not renames.changes_column(model, operation):
                 continue
             if self.settings.rename_field == "db_column":
                 renames.refuse_by_setting(model, operation)
+            if renames.why_not(model, operation):
+                continue
             self.followers.setdefault(model.name_lower, ([], None))[0].append(operation)
         for name, (renaming, _) in list(self.followers.items()):
             model = state.models[self.app_label, name]
@@ -162,7 +164,13 @@ class _Rewriter:
             model = find_model(self.state, self.app_label, operation.model_name)
             assert model is not None
             note = ""
-            if renames.changes_column(model, operation):
+            if model.fields[operation.old_name].many_to_many:
+                note = (
+                    f"{self.app_label}.{model.name}.{operation.old_name} is a many-to-many field "
+                    "(DSM302): its table is renamed in place unless db_table names it, and old "
+                    "code fails from then on."
+                )
+            elif renames.changes_column(model, operation):
                 note = (
                     f"{self.app_label}.{model.name}.{operation.old_name} is renamed in place "
                     f"(DSM302): {renames.why_not(model, operation)}. Old code fails from then on; "
@@ -173,7 +181,10 @@ class _Rewriter:
             return []
         self.taken |= {id(other) for other in renaming}
         removed, added, names = following
-        return [renames.rename_fields(self.app_label, renaming, removed, added, names)]
+        model = find_model(self.state, self.app_label, operation.model_name)
+        assert model is not None
+        note = " ".join(filter(None, (renames.doubts(model, other) for other in renaming)))
+        return [renames.rename_fields(self.app_label, renaming, removed, added, names, note)]
 
     def _alter_field(self, operation: AlterField) -> list[Step]:
         model = find_model(self.state, self.app_label, operation.model_name)

@@ -105,9 +105,18 @@ class Half:
 
     def command(self, project: Project, *arguments: str, answers: str = "") -> int:
         shown = " ".join(f'"{word}"' if " " in word else word for word in arguments)
-        answered = f"   (answering {answers.split()})" if answers else ""
-        self.screen.say(f"$ manage.py {shown}{answered}")
-        return project.manage(*arguments, say=self.screen.output, answers=answers)
+        self.screen.say(f"$ manage.py {shown}")
+
+        def say(line: str) -> None:
+            # Piped answers are not echoed: put them back where a terminal would show them.
+            asked, prompt, rest = line.partition("[y/N] ")
+            if not answers or not prompt:
+                rest = line
+            else:
+                self.screen.output(f"{asked}{prompt}{answers.split()[0]}")
+            self.screen.output(rest)
+
+        return project.manage(*arguments, say=say, answers=answers)
 
     def must(self, project: Project, *arguments: str, answers: str = "") -> None:
         code = self.command(project, *arguments, answers=answers)
