@@ -205,7 +205,8 @@ class _Walk:
             )
             return None, not self.runner.catalog.value(sql)
         names = [_escaped(quote(name)) for name, _ in self.key]
-        text = ", ".join(f"{name}::text" for name in names)
+        # Names of their own: ORDER BY would take an output column of the key's name, and sort text.
+        text = ", ".join(f"{name}::text AS key{number}" for number, name in enumerate(names))
         after = f"WHERE {self._listed()} > {self._given()} " if last else ""
         rows = self.runner.catalog.rows(
             f"SELECT {text} FROM {_escaped(self.task.table.qualified)} {after}"

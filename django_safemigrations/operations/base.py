@@ -138,6 +138,7 @@ class _Staged(SeparateDatabaseAndState):
     """A change whose database part is done in stages, in one phase of a deploy."""
 
     phase: Phase
+    category = OperationCategory.ALTERATION
 
     def __init__(
         self,

@@ -164,12 +164,12 @@ class Reader:
         depth = 0
         while (word := self.peek()) is not None:
             self.at += 1
+            if depth == 0 and word.is_(*keywords):
+                return word.text.upper()
             if word.is_("("):
                 depth += 1
             elif word.is_(")"):
                 depth -= 1
-            elif depth == 0 and word.is_(*keywords):
-                return word.text.upper()
         return None
 
 
