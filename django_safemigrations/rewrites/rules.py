@@ -218,7 +218,8 @@ class _Rewriter:
             # A one-off default belongs to the NOT NULL alone.
             field.default = old.default
         steps: list[Step] = []
-        if field.deconstruct()[1:] != old.deconstruct()[1:]:
+        if _in_database(field) != _in_database(old):
+            # What never reaches the database comes along with the rest.
             steps.append(Plain(self._altered(operation, field)))
         for aspect in self._in_order(new, becomes_not_null, indexing):
             field = field.clone()
@@ -250,6 +251,14 @@ class _Rewriter:
             field=field,
             preserve_default=preserve_default,
         )
+
+
+def _in_database(field: Any) -> tuple[str, list[Any], dict[str, Any]]:
+    """Return what of a field reaches the database."""
+    _, path, args, kwargs = field.deconstruct()
+    # Django compares columns apart from these, and on_delete may be the database's since 6.1.
+    python_only = {*field.non_db_attrs, "default"} - {"db_column", "on_delete"}
+    return path, args, {k: v for k, v in kwargs.items() if k not in python_only}
 
 
 def _is_indexed(field: Any) -> int:
