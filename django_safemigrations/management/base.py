@@ -1,0 +1,193 @@
+"""What safemigrate does around its work: arguments, exit codes, JSON, progress lines."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from argparse import ArgumentParser
+from collections.abc import Iterable
+from typing import Any
+
+from django.core.management.base import CommandError, SystemCheckError, no_translations
+from django.core.management.commands import migrate
+from django.db import DatabaseError, InterfaceError
+from django.db.migrations import Migration
+from django.db.migrations.exceptions import (
+    BadMigrationError,
+    CircularDependencyError,
+    InconsistentMigrationHistory,
+    NodeNotFoundError,
+)
+
+from django_safemigrations.exceptions import (
+    ChecklistUnmet,
+    MixedPhases,
+    PooledConnection,
+    SafeMigrationsError,
+    SettingsError,
+)
+from django_safemigrations.management.targets import FAILED, UNMET, USAGE
+from django_safemigrations.phases import Phase
+
+PHASES: dict[str, Phase | None] = {"expand": Phase.EXPAND, "contract": Phase.CONTRACT, "all": None}
+
+# What was typed, or what is on disk, can't be run at all.
+USAGE_ERRORS = (
+    SettingsError,
+    PooledConnection,
+    MixedPhases,
+    BadMigrationError,
+    CircularDependencyError,
+    InconsistentMigrationHistory,
+    NodeNotFoundError,
+)
+
+
+class SafeMigrateBase(migrate.Command):
+    """Django's migrate command, with exit codes that say what happened.
+
+    Attributes:
+        document: what ``--format json`` prints at the end.
+    """
+
+    help = (
+        "Runs migrations by phases on PostgreSQL: expand before a deploy, contract after it, "
+        "and only when the checklist is met."
+    )
+    guarded_by_plain_migrate = False
+
+    verbosity = 1
+    interactive = True
+    as_json = False
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Add ours to Django's."""
+        super().add_arguments(parser)  # type: ignore[arg-type]
+        parser.add_argument(
+            "--phase",
+            choices=tuple(PHASES),
+            help="expand (default): what old code can live with; contract: what needs that no old "
+            "code is left; all: both, in the order of the graph.",
+        )
+        parser.add_argument(
+            "--status",
+            action="store_true",
+            help="Shows what is applied, what is pending, backfills, runs and evidence.",
+        )
+        parser.add_argument(
+            "--rollback",
+            nargs="?",
+            type=int,
+            const=1,
+            metavar="N",
+            help="Takes back the last N runs (default 1).",
+        )
+        parser.add_argument(
+            "--waive",
+            action="append",
+            default=[],
+            metavar="ITEM=REASON",
+            help="Runs although a checklist item is unmet; the ledger keeps the reason.",
+        )
+        parser.add_argument(
+            "--resolve-contract",
+            action="append",
+            default=[],
+            metavar="APP.NAME=REASON",
+            help="Says of a pending contract that its work was done by hand.",
+        )
+        parser.add_argument("--format", choices=("text", "json"), default="text")
+
+    def check(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the system checks; what they find is a usage error."""
+        try:
+            return super().check(*args, **kwargs)
+        except SystemCheckError as error:
+            error.returncode = USAGE
+            raise
+
+    @no_translations
+    def handle(self, *_: Any, **options: Any) -> None:
+        """Run, and end with the exit code that fits."""
+        self.verbosity = options["verbosity"]
+        self.interactive = options["interactive"]
+        self.as_json = options["format"] == "json"
+        self.document: dict[str, Any] = {}
+        if self.as_json:
+            self.verbosity = 0
+        failure: CommandError | None = None
+        try:
+            code = self.route(**options)
+        except CommandError as error:
+            failure = error
+        except (SafeMigrationsError, DatabaseError, InterfaceError, *USAGE_ERRORS) as error:
+            failure = CommandError(str(error).strip(), returncode=exit_code(error))
+            failure.__cause__ = error
+        if failure is not None:
+            code = failure.returncode
+        if self.as_json:
+            if failure is not None:
+                self.document["error"] = str(failure)
+            self.stdout.write(json.dumps({**self.document, "exit_code": code}, indent=2))
+        if failure is not None:
+            raise failure
+        if code:
+            sys.exit(code)
+
+    def route(self, **options: Any) -> int:
+        """Do what the options ask for and return the exit code."""
+        raise NotImplementedError
+
+    # -- output ----------------------------------------------------------------------
+
+    def line(self, text: str = "", style: Any = None) -> None:
+        """Print one line, unless JSON or silence is wanted."""
+        if self.verbosity >= 1:
+            self.stdout.write(text, style)
+
+    def lines(self, texts: Iterable[str]) -> None:
+        """Print lines that were asked for, at any verbosity."""
+        if not self.as_json:
+            for text in texts:
+                self.stdout.write(text)
+
+    @property
+    def can_print_unicode(self) -> bool:
+        """Whether marks beyond ASCII can be printed."""
+        encoding = getattr(self.stdout, "encoding", None) or "utf-8"
+        return "utf" in str(encoding).lower()
+
+    def migration_progress_callback(
+        self, action: str, migration: Migration | None = None, fake: bool = False
+    ) -> None:
+        """Print progress as migrate does, and the actions that only we know."""
+        if self.verbosity < 1:
+            return
+        started = {
+            "contract_start": f"  Running contract {migration}...",
+            "unapply_start": f"  Unapplying {migration}...",
+        }
+        if action in started:
+            self.start = time.monotonic()
+            self.stdout.write(started[action], ending="")
+            self.stdout.flush()
+        elif action == "contract_success":
+            super().migration_progress_callback("apply_success", migration, fake)
+        elif action == "step_over":
+            self.stdout.write(
+                f"  Stepping over {migration}..." + self.style.WARNING(" PENDING CONTRACT")
+            )
+        elif action == "unapply_pending":
+            self.stdout.write(self.style.SUCCESS(" OK") + " (it had not run)")
+        elif action == "failed":
+            self.stdout.write(self.style.ERROR(" FAILED"))
+        else:
+            super().migration_progress_callback(action, migration, fake)
+
+
+def exit_code(error: Exception) -> int:
+    """Return the exit code of an error that was expected."""
+    if isinstance(error, ChecklistUnmet):
+        return UNMET
+    return USAGE if isinstance(error, USAGE_ERRORS) else FAILED

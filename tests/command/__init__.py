@@ -1,0 +1,1 @@
+"""Tests of safemigrate: phases, ledger, checklist, plan."""

@@ -1,0 +1,1 @@
+"""An app whose migrations each test writes for itself."""
