@@ -72,6 +72,19 @@ def _positive(key: str, value: object) -> list[Problem]:
     return []
 
 
+def _milliseconds(key: str, value: object) -> list[Problem]:
+    # PostgreSQL takes whole milliseconds, and 0 for no timeout at all.
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        return [
+            Problem(
+                key,
+                f"{value!r} is not a whole number of milliseconds, 1 or more.",
+                f"Give {key} a whole number, 1 or more.",
+            )
+        ]
+    return []
+
+
 def _one_of(choices: tuple[str, ...]) -> Callable[[str, object], list[Problem]]:
     def check(key: str, value: object) -> list[Problem]:
         if value in choices:
@@ -105,9 +118,9 @@ def _codes(key: str, value: object) -> list[Problem]:
 
 
 CHECKS: dict[str, Callable[[str, object], list[Problem]]] = {
-    "LOCK_TIMEOUT": _positive,
+    "LOCK_TIMEOUT": _milliseconds,
     "LOCK_BUDGET": _positive,
-    "BATCH_TIME": _positive,
+    "BATCH_TIME": _milliseconds,
     "RENAME_FIELD": _one_of(RENAME_WAYS),
     "PLAIN_MIGRATE": _one_of(PLAIN_MIGRATE_WAYS),
     "CHECKLIST": _checklist,

@@ -191,11 +191,17 @@ class _Staged(SeparateDatabaseAndState):
             plain = SeparateDatabaseAndState(database_operations=self.state_operations)
             plain.database_forwards(app_label, schema_editor, from_state, to_state)
             return
-        if not all(isinstance(operation, Stage) for operation in self.database_operations):
-            super().database_forwards(app_label, schema_editor, from_state, to_state)
-            return
+        # Between stages, which get the states around the whole change, other operations get
+        # states of their own, as in Django's SeparateDatabaseAndState.
+        state = from_state
         for operation in self.database_operations:
-            operation.database_forwards(app_label, schema_editor, from_state, to_state)
+            if isinstance(operation, Stage):
+                operation.database_forwards(app_label, schema_editor, from_state, to_state)
+                continue
+            after = state.clone()
+            operation.state_forwards(app_label, after)
+            operation.database_forwards(app_label, schema_editor, state, after)
+            state = after
 
     def database_backwards(
         self,
@@ -209,11 +215,21 @@ class _Staged(SeparateDatabaseAndState):
             plain = SeparateDatabaseAndState(database_operations=self.state_operations)
             plain.database_backwards(app_label, schema_editor, from_state, to_state)
             return
-        if not all(isinstance(operation, Stage) for operation in self.database_operations):
-            super().database_backwards(app_label, schema_editor, from_state, to_state)
-            return
-        for operation in reversed(self.database_operations):
-            operation.database_backwards(app_label, schema_editor, from_state, to_state)
+        befores: list[ProjectState] = []
+        state = to_state
+        for operation in self.database_operations:
+            befores.append(state)
+            if not isinstance(operation, Stage):
+                state = state.clone()
+                operation.state_forwards(app_label, state)
+        for operation, before in reversed(
+            list(zip(self.database_operations, befores, strict=True))
+        ):
+            if isinstance(operation, Stage):
+                operation.database_backwards(app_label, schema_editor, from_state, to_state)
+                continue
+            operation.database_backwards(app_label, schema_editor, state, before)
+            state = before
 
     def describe(self) -> str:
         """Say what changes, and in which phase."""

@@ -35,7 +35,7 @@ class BlockerWatch:
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self._params: dict[str, Any] = dict(connection.get_connection_params())
         self._pid = connection.connection.info.backend_pid
-        self._seen: dict[int, Blocker] = {}
+        self._seen: list[Blocker] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._poll, daemon=True, name="blocker-watch")
 
@@ -50,7 +50,7 @@ class BlockerWatch:
 
     def seen(self) -> list[Blocker]:
         """Return the sessions seen in the way, the one with the oldest transaction first."""
-        return sorted(self._seen.values(), key=lambda blocker: -blocker.seconds)
+        return sorted(self._seen, key=lambda blocker: -blocker.seconds)
 
     def _poll(self) -> None:
         # No free connection slot, or the server is going away: the migration must not
@@ -61,15 +61,29 @@ class BlockerWatch:
             }
             with psycopg.connect(**params, autocommit=True) as connection:
                 while not self._stop.wait(POLL_EVERY):
-                    for row in connection.execute(BLOCKERS, {"pid": self._pid}):
-                        pid, user, application, state, query, seconds, backend, relation = row
-                        self._seen[pid] = Blocker(
-                            pid=pid,
-                            user=user,
-                            application=application,
-                            state=state,
-                            query=" ".join(query.split()),
-                            seconds=seconds,
-                            relation=relation,
-                            backend=backend,
-                        )
+                    rows = connection.execute(BLOCKERS, {"pid": self._pid}).fetchall()
+                    if rows:
+                        # While we sleep nobody blocks us: the last look that saw somebody counts.
+                        self._seen = [_blocker(*row) for row in rows]
+
+
+def _blocker(
+    pid: int,
+    user: str,
+    application: str,
+    state: str,
+    query: str,
+    seconds: float,
+    backend: str,
+    relation: str,
+) -> Blocker:
+    return Blocker(
+        pid=pid,
+        user=user,
+        application=application,
+        state=state,
+        query=" ".join(query.split()),
+        seconds=seconds,
+        relation=relation,
+        backend=backend,
+    )

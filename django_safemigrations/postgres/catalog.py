@@ -74,6 +74,8 @@ class Index:
     keys: tuple[str, ...]
     key_types: tuple[str, ...]
     predicate: str | None
+    built_in: bool
+    """Whether its expressions use nothing but what PostgreSQL brings along."""
 
     @property
     def qualified(self) -> str:
@@ -282,7 +284,12 @@ class Catalog:
                    ARRAY(SELECT y.typname::text FROM pg_attribute a JOIN pg_type y
                          ON y.oid = a.atttypid AND y.typnamespace = 'pg_catalog'::regnamespace
                          WHERE a.attrelid = c.oid AND a.attnum <= i.indnkeyatts ORDER BY a.attnum),
-                   pg_get_expr(i.indpred, i.indrelid)
+                   pg_get_expr(i.indpred, i.indrelid),
+                   -- Dependencies on what is built in are not recorded.
+                   NOT EXISTS (SELECT FROM pg_depend d
+                               WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+                                 AND d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass,
+                                                      'pg_type'::regclass, 'pg_opclass'::regclass))
             FROM pg_index i
             JOIN pg_class c ON c.oid = i.indexrelid
             JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -311,7 +318,7 @@ class Catalog:
                 raise UnsupportedChange(f"Can't read the definition of an index: {definition}")
             tail = definition[len(prefix) :]
             keys, key_types = tuple(row[20]), tuple(row[21])
-            read: list[Any] = [*row[:8], tail, *row[10:20], keys, key_types, row[22]]
+            read: list[Any] = [*row[:8], tail, *row[10:20], keys, key_types, *row[22:]]
             found.append(Index(*read))
         return found
 

@@ -14,6 +14,7 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Iterator
+from enum import Enum, auto
 from typing import Any, TypeVar
 
 import sqlparse
@@ -21,11 +22,13 @@ from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import OperationalError
 from psycopg.errors import LockNotAvailable
+from psycopg.sql import Composable
 
 from django_safemigrations.conf import get_settings
 from django_safemigrations.exceptions import LockNotGranted
 from django_safemigrations.postgres.blockers import BlockerWatch
 from django_safemigrations.postgres.errors import DEADLOCK_DETECTED, LOCK_NOT_AVAILABLE, sqlstate
+from django_safemigrations.postgres.sqlwords import SqlStatement, read_statements
 
 T = TypeVar("T")
 
@@ -81,18 +84,58 @@ DATA_KEYWORDS = frozenset(
 TRANSACTIONAL_KEYWORDS = frozenset({"ALTER", "CREATE", "DROP", "COMMENT", "TRUNCATE", "LOCK"})
 
 
-def words(sql: str) -> list[str]:
-    """Return the leading words of a statement in capitals, comments and white space left out."""
-    found: list[str] = []
+class Waits(Enum):
+    """How a statement's lock waits are bounded."""
+
+    ROWS = auto()
+    """It waits for row locks, if at all: left alone."""
+    HARMLESSLY = auto()
+    """It waits without anybody waiting behind it: as long as it takes."""
+    BRIEFLY = auto()
+    """Others would queue behind it: the guard's timeout, and again."""
+
+
+def waits(sql: Any) -> tuple[Waits, list[SqlStatement]]:
+    """Return how the waits of some SQL are bounded, and its statements.
+
+    A script is as its strictest statement; what only says CONCURRENTLY in a constant or a
+    name is not concurrent.
+    """
+    text = _text(sql)
+    if ";" not in text and _first_word(text) in DATA_KEYWORDS:
+        # Most statements by far; a whole reading would cost more than they do.
+        return Waits.ROWS, []
+    statements = read_statements(text)
+    found = {_waits(statement) for statement in statements}
+    for strictest in (Waits.BRIEFLY, Waits.HARMLESSLY):
+        if strictest in found:
+            return strictest, statements
+    return Waits.ROWS, statements
+
+
+def _waits(statement: SqlStatement) -> Waits:
+    first = statement.words[0]
+    if first.is_(*DATA_KEYWORDS):
+        return Waits.ROWS
+    concurrently = any(word.is_("CONCURRENTLY") for word in statement.words)
+    # REFRESH … CONCURRENTLY still keeps writers out.
+    return Waits.HARMLESSLY if concurrently and not first.is_("REFRESH") else Waits.BRIEFLY
+
+
+def _text(sql: Any) -> str:
+    if isinstance(sql, bytes):
+        return sql.decode(errors="replace")
+    if isinstance(sql, Composable):
+        return sql.as_string(None)
+    return str(sql)
+
+
+def _first_word(text: str) -> str:
     tokenize: Any = sqlparse.lexer.tokenize
-    for kind, value in tokenize(sql):
-        if kind in sqlparse.tokens.Whitespace or kind in sqlparse.tokens.Comment:
-            continue
-        # sqlparse reads some pairs ("CREATE OR REPLACE", "DROP INDEX") as one token.
-        found += str(value).upper().split()
-        if len(found) >= 12:
-            break
-    return found
+    for kind, value in tokenize(text):
+        if kind not in sqlparse.tokens.Whitespace and kind not in sqlparse.tokens.Comment:
+            return str(value).upper().split()[0]
+    return ""
 
 
 class LockGuard:
@@ -198,16 +241,16 @@ class LockGuard:
         self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any
     ) -> Any:
         """Run one statement under the guard (a Django execute wrapper)."""
-        head = words(sql) if isinstance(sql, str) else []
-        if not head or head[0] in DATA_KEYWORDS:
+        how, statements = waits(sql)
+        if how is Waits.ROWS:
             return execute(sql, params, many, context)
-        if "CONCURRENTLY" in head:
+        if how is Waits.HARMLESSLY:
             with self._setting("lock_timeout", "0"), self.as_long_as_it_takes():
                 return execute(sql, params, many, context)
-        if "VALIDATE" in head:
+        if any(word.is_("VALIDATE") for statement in statements for word in statement.words):
             with self.as_long_as_it_takes():
-                return self._guarded(execute, sql, params, many, context, head)
-        return self._guarded(execute, sql, params, many, context, head)
+                return self._guarded(execute, sql, params, many, context, statements)
+        return self._guarded(execute, sql, params, many, context, statements)
 
     def _guarded(
         self,
@@ -216,17 +259,18 @@ class LockGuard:
         params: Any,
         many: bool,
         context: Any,
-        head: list[str],
+        statements: list[SqlStatement],
     ) -> Any:
         if self.connection.in_atomic_block:
             self._lock_before(self._lock_first)
             self._lock_first = ()
             with self._setting("lock_timeout", f"{self.timeout}ms"):
                 return execute(sql, params, many, context)
+        transactional = all(s.words[0].is_(*TRANSACTIONAL_KEYWORDS) for s in statements)
 
         def attempt() -> Any:
             relations, self._lock_first = self._lock_first, ()
-            if relations and head[0] in TRANSACTIONAL_KEYWORDS:
+            if relations and transactional:
                 with self._raw.transaction():
                     self._lock_before(relations)
                     self._set("lock_timeout", f"{self.timeout}ms", local=True)
@@ -234,7 +278,7 @@ class LockGuard:
             with self._setting("lock_timeout", f"{self.timeout}ms"):
                 return execute(sql, params, many, context)
 
-        return self.run_statement(attempt, " ".join(sql.split())[:120])
+        return self.run_statement(attempt, " ".join(_text(sql).split())[:120])
 
     def run_statement(self, attempt: Callable[[], Any], what: str) -> Any:
         """Run one statement in autocommit, also while `run` owns an outer loop."""
@@ -266,20 +310,11 @@ class LockGuard:
         self._set(name, value, local=local)
         try:
             yield
-        except BaseException:
-            # In a failed transaction the rollback restores what SET LOCAL changed.
-            if not local:
-                self._restore(name)
-            raise
-        if local:
-            self._set(name, self._original[name], local=True)
-        else:
-            self._restore(name)
-
-    def _restore(self, name: str) -> None:
-        with contextlib.suppress(Exception):
-            # A connection that is gone has no settings left to restore.
-            self._set(name, self._original[name], local=False)
+        finally:
+            # In a failed transaction the rollback restores what SET LOCAL changed, and a
+            # connection that is gone has no settings left to restore.
+            with contextlib.suppress(Exception):
+                self._set(name, self._original[name], local=local)
 
     def _lock_before(self, relations: tuple[str, ...]) -> None:
         """Wait longer for a lock that blocks no reads or writes, so that autovacuum yields."""

@@ -196,8 +196,9 @@ def _serialise(table: Table, columns: Sequence[tuple[Column, str]], index: Index
     so that upserts of existing rows lock nothing new, and for few keys a transaction.
     """
     hashable = len(index.key_types) == len(index.keys) and set(index.key_types) <= HASHABLE_TYPES
-    if not index.immediate or not hashable:
-        # A deferrable index can't be named by ON CONFLICT.
+    if not index.immediate or not hashable or not index.built_in:
+        # A deferrable index can't be named by ON CONFLICT. What is not PostgreSQL's own is
+        # found through a search_path, which is the session's and may lead elsewhere.
         return ""
     values = [_of_new(key) for key in index.keys]
     present = " AND ".join(f"{k} = {v}" for k, v in zip(index.keys, values, strict=True))
@@ -213,14 +214,17 @@ def _serialise(table: Table, columns: Sequence[tuple[Column, str]], index: Index
         guard += [f"{value} IS NOT NULL" for value in values]
     taken = "pg_catalog.current_setting('django_safemigrations.key_locks', true)"
     count = f"coalesce(nullif({taken}, ''), '0')::int"
+    # A role that may write but not read the table must still be able to write: the look is
+    # only planned, and its rights only checked, where the outer conditions hold.
     return (
-        f"  IF {' AND '.join(guard)}\n"
-        f"     AND NOT EXISTS (SELECT FROM {table.qualified} WHERE {present})\n"
-        f"     AND {count} < {MOST_KEY_LOCKS} THEN\n"
-        "    PERFORM pg_catalog.pg_advisory_xact_lock("
+        f"  IF {' AND '.join(guard)} AND {count} < {MOST_KEY_LOCKS}\n"
+        f"     AND pg_catalog.has_table_privilege({table.oid}, 'SELECT') THEN\n"
+        f"    IF NOT EXISTS (SELECT FROM {table.qualified} WHERE {present}) THEN\n"
+        "      PERFORM pg_catalog.pg_advisory_xact_lock("
         f"pg_catalog.hash_record_extended(ROW({', '.join(values)}), {index.oid})),\n"
-        "            pg_catalog.set_config('django_safemigrations.key_locks', "
+        "              pg_catalog.set_config('django_safemigrations.key_locks', "
         f"({count} + 1)::text, true);\n"
+        "    END IF;\n"
         "  END IF;\n"
     )
 

@@ -89,16 +89,18 @@ class _Rewriter:
         before anything is rewritten; the rename puts them back into its own state.
         """
         self.followers: dict[str, tuple[list[RenameField], Any]] = {}
-        renamed = [op for op in self.operations if type(op) is RenameField]
-        if not renamed:
+        if not any(type(operation) is RenameField for operation in self.operations):
             return
-        # A renamed model comes first, and so does a db_column that keeps a column's name;
-        # indexes and constraints are still those of old code.
+        # A renamed model comes first, and a db_column that keeps a column's name before its
+        # rename; indexes and constraints are still those of old code.
         state = self.state.clone()
-        for operation in self.operations[: self.operations.index(renamed[0])]:
-            if type(operation) in (RenameModel, AlterField):
+        for operation in self.operations:
+            if type(operation) is RenameModel or (
+                type(operation) is AlterField and self._has_field(state, operation)
+            ):
                 operation.state_forwards(self.app_label, state)
-        for operation in renamed:
+            if type(operation) is not RenameField:
+                continue
             model = find_model(state, self.app_label, operation.model_name)
             if model is None or not has_own_table(model) or self._is_new(operation):
                 continue
@@ -115,6 +117,10 @@ class _Rewriter:
             removed, added, names = renames.follow_renames(model, self.operations, changed)
             self.followers[name] = (renaming, (removed, added, names))
             self.taken |= {id(operation) for operation in [*removed, *added]}
+
+    def _has_field(self, state: ProjectState, operation: AlterField) -> bool:
+        model = find_model(state, self.app_label, operation.model_name)
+        return model is not None and operation.name in model.fields
 
     def _is_new(self, operation: Any) -> bool:
         return (self.app_label, operation.model_name.lower()) in self.created

@@ -1,69 +1,26 @@
-"""Runs a schedule: phase by phase, every lock wait bounded, ledger and Django's record in step."""
+"""Runs a schedule: phase by phase, ledger and Django's record in step."""
 
 from __future__ import annotations
 
-import copy
-import inspect
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
-from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations import Migration
-from django.db.migrations.executor import MigrationExecutor
-from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
 from django_safemigrations import ledger
+from django_safemigrations.executor.attempts import AttemptingExecutor, key_of
+from django_safemigrations.executor.outcomes import Broken, Failure, Undo
 from django_safemigrations.footprints import Footprint
 from django_safemigrations.models import PendingContract, Run
 from django_safemigrations.phases import Phase
 from django_safemigrations.postgres.locks import LockGuard
 from django_safemigrations.schedule import Action, Entry, Key, Schedule, dotted, is_reversible
 
-T = TypeVar("T")
 
-# Since Django 6.0 it takes names; before, the migration.
-RECORDS_BY_NAME = "app_label" in inspect.signature(MigrationExecutor.record_migration).parameters
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A migration that raised, or was not run because of another one.
-
-    Attributes:
-        key: the migration.
-        error: what happened.
-        cause: the exception, or None if it was not run.
-    """
-
-    key: Key
-    error: str
-    cause: Exception | None = None
-
-
-@dataclass(frozen=True)
-class Undo:
-    """One migration to take back.
-
-    Attributes:
-        migration: the migration.
-        fake: only unrecord it.
-        contract_only: only the database part of a contract that had been pending; it stays
-            recorded as applied, and is pending again.
-        footprint: of such a contract.
-    """
-
-    migration: Migration
-    fake: bool = False
-    contract_only: bool = False
-    footprint: Footprint = field(default_factory=Footprint)
-
-
-class PhasedExecutor(MigrationExecutor):
+class PhasedExecutor(AttemptingExecutor):
     """Django's executor with phases, pending contracts, and locks that are given back.
 
     Args:
@@ -84,26 +41,10 @@ class PhasedExecutor(MigrationExecutor):
         guard: LockGuard | None = None,
         progress_callback: Callable[..., Any] | None = None,
     ) -> None:
-        super().__init__(connection, progress_callback)
-        self.guard = guard
+        super().__init__(connection, guard, progress_callback)
         self.run: Run | None = None
         self.failures: list[Failure] = []
         self.done: list[tuple[Key, str]] = []
-
-    @property
-    def alias(self) -> str:
-        """Alias of the database."""
-        return self.connection.alias
-
-    def full_plan(self) -> list[Migration]:
-        """Return every migration of the graph in the order of an empty database."""
-        targets = self.loader.graph.leaf_nodes()
-        return [migration for migration, _ in self.migration_plan(targets, clean_start=True)]
-
-    def applied_state(self) -> ProjectState:
-        """Return the state that the applied migrations make."""
-        create: Callable[..., ProjectState] = getattr(self, "_create_project_state")  # noqa: B009
-        return create(with_applied_migrations=True)
 
     # -- forwards --------------------------------------------------------------------
 
@@ -125,7 +66,7 @@ class PhasedExecutor(MigrationExecutor):
         """
         if any(entry.action is Action.APPLY for entry in schedule.entries):
             self._render(state)
-        broken = _Broken()
+        broken = Broken()
         for entry in schedule.entries:
             if entry.action is Action.STEP_OVER:
                 state = self._step_over(entry, state)
@@ -177,7 +118,7 @@ class PhasedExecutor(MigrationExecutor):
 
         def record() -> None:
             self._record(migration)
-            self._note(_key(migration), action)
+            self._note(key_of(migration), action)
 
         if fake:
             self._together(record)
@@ -246,7 +187,7 @@ class PhasedExecutor(MigrationExecutor):
                 for step in steps
                 if not step.contract_only
                 and not step.fake
-                and self._pending(_key(step.migration)) is None
+                and self._pending(key_of(step.migration)) is None
             ]
         )
         for step in steps:
@@ -271,7 +212,7 @@ class PhasedExecutor(MigrationExecutor):
             migration: the migration.
             fake: only unrecord it.
         """
-        key = _key(migration)
+        key = key_of(migration)
         pending = self._pending(key) is not None
         only_record = fake or state is None or pending
         self._progress("unapply_start", migration, only_record)
@@ -293,7 +234,7 @@ class PhasedExecutor(MigrationExecutor):
 
     def undo_contract(self, migration: Migration, footprint: Footprint) -> None:
         """Take back the database part of a contract that had been pending: it is so again."""
-        key = _key(migration)
+        key = key_of(migration)
         self._progress("unapply_start", migration)
 
         def record() -> None:
@@ -313,138 +254,19 @@ class PhasedExecutor(MigrationExecutor):
     def irreversible(self, migrations: Iterable[Migration]) -> list[tuple[Key, Operation]]:
         """Return the operations of applied migrations that can't be taken back."""
         return [
-            (_key(migration), operation)
+            (key_of(migration), operation)
             for migration in migrations
-            if self._pending(_key(migration)) is None
+            if self._pending(key_of(migration)) is None
             for operation in migration.operations
             if not is_reversible(operation)
         ]
-
-    # -- one migration ---------------------------------------------------------------
-
-    def _execute(
-        self,
-        migration: Migration,
-        state: ProjectState,
-        record: Callable[[], None],
-        *,
-        backwards: bool = False,
-    ) -> ProjectState:
-        """Run the operations of a migration and then `record`.
-
-        A migration with a transaction is repeated as a whole when it does not get a lock:
-        it must not sit on the locks that it has. Without one its operations are re-run by
-        themselves, and it is recorded after the last.
-        """
-        if not migration.atomic:
-            with self.connection.schema_editor(atomic=False) as editor:
-                state = self._each(migration, state, editor, backwards=backwards)
-            self._together(record)
-            return state
-
-        def attempt() -> ProjectState:
-            # Around the schema editor, so that deferred SQL and the record are one commit.
-            with transaction.atomic(using=self.alias):
-                with self.connection.schema_editor(atomic=True) as editor:
-                    run = migration.unapply if backwards else migration.apply
-                    after = run(state.clone(), editor)
-                record()
-            return after
-
-        return self._repeated(attempt, migration)
-
-    def _each(
-        self,
-        migration: Migration,
-        state: ProjectState,
-        editor: BaseDatabaseSchemaEditor,
-        *,
-        backwards: bool,
-    ) -> ProjectState:
-        """Run the operations one by one; one with a transaction of its own is repeated alone."""
-        steps: Sequence[tuple[Operation, ProjectState | None]]
-        if backwards:
-            steps = [*zip(migration.operations, _states(migration, state), strict=True)][::-1]
-        else:
-            # Each begins where the one before it ended.
-            steps = [(operation, None) for operation in migration.operations]
-        for operation, before in steps:
-            part = _alone(migration, operation)
-            deferred = list(editor.deferred_sql)
-            start = before or state
-
-            def attempt(
-                part: Migration = part, start: ProjectState = start, kept: list[Any] = deferred
-            ) -> ProjectState:
-                editor.deferred_sql[:] = kept
-                run = part.unapply if backwards else part.apply
-                return run(start.clone(), editor)
-
-            state = self._repeated(attempt, migration) if operation.atomic else attempt()
-        return state
-
-    def _repeated(self, attempt: Callable[[], T], migration: Migration) -> T:
-        if self.guard is None:
-            return attempt()
-        return self.guard.run(attempt, f"migration {migration}")
-
-    def _together(self, work: Callable[[], None]) -> None:
-        with transaction.atomic(using=self.alias):
-            work()
-
-    def _record(self, migration: Migration, *, forward: bool = True) -> None:
-        record: Any = self.record_migration
-        if RECORDS_BY_NAME:
-            record(migration.app_label, migration.name, forward)
-        elif forward:
-            record(migration)
-        else:
-            for app_label, name in (*migration.replaces, _key(migration)):
-                self.recorder.record_unapplied(app_label, name)
 
     def _note(self, key: Key, action: str) -> None:
         ledger.note(self.run, self.alias, *key, action)
 
     def _applied(self, migration: Migration, action: str) -> None:
-        self.loader.applied_migrations[_key(migration)] = migration
-        self.done.append((_key(migration), action))
-
-    # -- states ----------------------------------------------------------------------
-
-    def _state_at(self, key: Key) -> ProjectState:
-        """Return the state before a migration, at its place in the graph."""
-        loader = self.loader
-        if key not in loader.graph.nodes:
-            # A squash stands in its place; its own file still knows where it was.
-            loader = MigrationLoader(self.connection, replace_migrations=False)
-        return loader.project_state(key, at_end=False)
-
-    def _states_before(self, migrations: Sequence[Migration]) -> dict[Migration, ProjectState]:
-        """Return the state before each of some applied migrations, as Django's executor does."""
-        wanted = set(migrations)
-        applied = {
-            self.loader.graph.nodes[key]
-            for key in self.loader.applied_migrations
-            if key in self.loader.graph.nodes
-        }
-        states: dict[Migration, ProjectState] = {}
-        state = ProjectState(real_apps=self.loader.unmigrated_apps)
-        for migration in self.full_plan():
-            if len(states) == len(wanted):
-                break
-            if migration in wanted:
-                self._render(state)
-                states[migration] = state
-                state = migration.mutate_state(state, preserve=True)
-            elif migration in applied:
-                migration.mutate_state(state, preserve=False)
-        return states
-
-    def _render(self, state: ProjectState) -> None:
-        if "apps" not in state.__dict__:
-            self._progress("render_start")
-            state.apps  # noqa: B018  rendering all at once is much faster
-            self._progress("render_success")
+        self.loader.applied_migrations[key_of(migration)] = migration
+        self.done.append((key_of(migration), action))
 
     # -- the ledger ------------------------------------------------------------------
 
@@ -462,77 +284,7 @@ class PhasedExecutor(MigrationExecutor):
 
     def _fail(self, migration: Migration, error: Exception) -> None:
         self._progress("failed", migration)
-        self.failures.append(Failure(_key(migration), f"{type(error).__name__}: {error}", error))
+        self.failures.append(Failure(key_of(migration), f"{type(error).__name__}: {error}", error))
 
     def _usable(self) -> bool:
         return self.connection.connection is not None and self.connection.is_usable()
-
-    def _progress(
-        self, action: str, migration: Migration | None = None, fake: bool = False
-    ) -> None:
-        if self.progress_callback is not None:
-            self.progress_callback(action, migration, fake)
-
-
-class _Broken:
-    """What can't run any more in a run, because something before it failed."""
-
-    def __init__(self) -> None:
-        self._tables: dict[str, Key] = {}
-        self._held: dict[Key, Entry] = {}
-        self._skipped: set[Key] = set()
-
-    def reason_against(self, entry: Entry) -> str | None:
-        """Say why an entry can't run; None if it can."""
-        lost = sorted(entry.parents & self._skipped)
-        if lost:
-            return f"not run: it needs {dotted(lost[0])}, which was not run"
-        if entry.phase is not Phase.CONTRACT:
-            failed = sorted(entry.parents & set(self._held))
-            return f"not run: it needs the contract {dotted(failed[0])}" if failed else None
-        for table in sorted(entry.footprint.tables):
-            if table in self._tables:
-                return f"not run: {dotted(self._tables[table])} comes before it on table {table}"
-        return None
-
-    def hold(self, entry: Entry) -> None:
-        """Note that an entry was not run."""
-        if entry.phase is not Phase.CONTRACT:
-            self._skipped.add(entry.key)
-            return
-        for table in entry.footprint.tables:
-            self._tables.setdefault(table, entry.key)
-        if entry.action is Action.APPLY:
-            self._held[entry.key] = entry
-
-    def take_ancestors(self, entry: Entry) -> list[Entry]:
-        """Return the unrecorded contracts that an entry depends on, in order, and forget them."""
-        needed: set[Key] = set()
-        queue = list(entry.parents)
-        while queue:
-            held = self._held.get(queue.pop())
-            if held is not None and held.key not in needed:
-                needed.add(held.key)
-                queue.extend(held.parents)
-        # Entries were held in the order of the schedule.
-        return [self._held.pop(key) for key in list(self._held) if key in needed]
-
-
-def _alone(migration: Migration, operation: Operation) -> Migration:
-    part = copy.copy(migration)
-    part.__dict__["operations"] = [operation]
-    return part
-
-
-def _states(migration: Migration, state: ProjectState) -> list[ProjectState]:
-    """Return the state before each operation of a migration."""
-    states = []
-    for operation in migration.operations:
-        states.append(state)
-        state = state.clone()
-        operation.state_forwards(migration.app_label, state)
-    return states
-
-
-def _key(migration: Migration) -> Key:
-    return migration.app_label, migration.name
