@@ -17,7 +17,7 @@ from django.db import Error, transaction
 from django_safemigrations.backfill.progress import Progress, ProgressStore
 from django_safemigrations.backfill.report import report
 from django_safemigrations.conf import get_settings
-from django_safemigrations.exceptions import DataDiffers
+from django_safemigrations.exceptions import DataDiffers, ViolatingRows
 from django_safemigrations.postgres.catalog import Table, quote
 from django_safemigrations.postgres.errors import (
     DEADLOCK_DETECTED,
@@ -98,6 +98,7 @@ def fill(
     runner.refuse_in_transaction(task.table, f"Filling {task.columns} in batches")
     if runner.in_transaction:
         return 0
+    _refuse_rows_no_update_can_touch(runner, task)
     progress = store.load()
     changed = 0
     if progress.finished:
@@ -117,6 +118,29 @@ def fill(
         "passes over the whole table. Something writes them back: look for a trigger that sets "
         f"{task.columns} or a job that resets it, stop it, and run the command again."
     )
+
+
+def _refuse_rows_no_update_can_touch(runner: Runner, task: Fill) -> None:
+    """Raise if rows break a CHECK that was added NOT VALID: PostgreSQL refuses any UPDATE of them.
+
+    Raises:
+        ViolatingRows: the constraint, how many rows, and the keys of a few.
+    """
+    for name, condition in runner.catalog.unvalidated_checks(task.table):
+        broken = f"({task.needed}) AND NOT ({condition})"
+        with runner.guard.as_long_as_it_takes():
+            count = runner.catalog.value(
+                f"SELECT count(*) FROM {task.table.qualified} WHERE {broken}"
+            )
+        if count:
+            named = runner.catalog.some_keys(task.table, broken)
+            raise ViolatingRows(
+                f"{count} row{'s' if count != 1 else ''} of {task.table.qualified} that "
+                f"{'have' if count != 1 else 'has'} to be filled break{'' if count != 1 else 's'} "
+                f"the constraint {quote(name)}{named}. It was never validated, and PostgreSQL "
+                "refuses every UPDATE of such a row. Mend the rows or drop the constraint, then "
+                "run the command again; what is filled stays filled."
+            )
 
 
 class _Walk:

@@ -9,9 +9,11 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.backends.ddl_references import Statement
 from django.db.models import Index
 
+from django_safemigrations.exceptions import InvalidIndex
 from django_safemigrations.operations.base import FieldStage, Stage, public
 from django_safemigrations.postgres.builds import build_index, drop_index
-from django_safemigrations.postgres.catalog import quote
+from django_safemigrations.postgres.catalog import Table, quote
+from django_safemigrations.postgres.definitions import definition_on_clone
 from django_safemigrations.postgres.runner import Runner
 
 
@@ -20,6 +22,30 @@ def unquoted(name: str) -> str:
     if name.startswith('"') and name.endswith('"'):
         return name[1:-1].replace('""', '"')
     return name
+
+
+def refuse_another(runner: Runner, table: Table, name: str, statement: Statement) -> None:
+    """Raise if a valid index of that name is there and is not the one that is wanted.
+
+    Raises:
+        InvalidIndex: both definitions.
+    """
+    there = runner.catalog.index(table, name)
+    if there is None or not there.valid:
+        return
+
+    def create(clone: str, index: str) -> str:
+        return str(
+            Statement(statement.template, **{**statement.parts, "table": clone, "name": index})
+        )
+
+    wanted = definition_on_clone(runner, table, create)
+    if there.tail != wanted:
+        raise InvalidIndex(
+            f"Index {quote(name)} on {table.qualified} is there with another definition: "
+            f"{there.tail} instead of {wanted}. Nothing was changed. Rename or drop it (DROP INDEX "
+            f"CONCURRENTLY {there.qualified}) and run the command again."
+        )
 
 
 def _index_of(model: Any, name: str) -> Index:
@@ -51,6 +77,7 @@ class _IndexStage(Stage):
         table = runner.catalog.table(model._meta.db_table)
         index = _index_of(model, self.name)
         editor: Any = runner.editor
+        refuse_another(runner, table, self.name, index.create_sql(model, editor))
         build_index(
             runner,
             table,
@@ -180,6 +207,7 @@ class _FieldIndexStage(FieldStage):
         for name, (plain, concurrent) in field_index_statements(
             runner.editor, model, self.name
         ).items():
+            refuse_another(runner, table, name, plain)
 
             def build(
                 *, concurrently: bool, plain: Statement = plain, concurrent: Statement = concurrent

@@ -386,6 +386,30 @@ class Catalog:
         )
         return bool(rows), bool(rows and rows[0][0])
 
+    def unvalidated_checks(self, table: Table) -> list[tuple[str, str]]:
+        """Return name and condition of the CHECKs that were added NOT VALID and never validated."""
+        rows = self.rows(
+            "SELECT conname, pg_get_expr(conbin, conrelid) FROM pg_constraint "
+            "WHERE conrelid = %s AND contype = 'c' AND NOT convalidated ORDER BY conname",
+            [table.oid],
+        )
+        return [(name, condition) for name, condition in rows]
+
+    def sync_triggers(self, table: Table, column: str) -> list[str]:
+        """Return the triggers of other renames that a column takes part in."""
+        rows = self.rows(
+            """
+            SELECT DISTINCT g.tgname
+            FROM pg_trigger g
+            JOIN pg_depend d ON d.classid = 'pg_trigger'::regclass AND d.objid = g.oid
+                            AND d.refobjid = g.tgrelid
+            JOIN pg_attribute a ON a.attrelid = g.tgrelid AND a.attnum = d.refobjsubid
+            WHERE g.tgrelid = %s AND a.attname = %s AND g.tgname LIKE 'zzz_dsm_sync_%%'
+            """,
+            [table.oid, column],
+        )
+        return [row[0] for row in rows]
+
     def trigger_exists(self, table: Table, name: str) -> bool:
         """Whether the table has a trigger of that name."""
         return bool(

@@ -8,7 +8,7 @@ rolled back, the table itself is only read from the catalog.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from django.db import transaction
 
@@ -16,6 +16,30 @@ from django_safemigrations.postgres.catalog import Check, Index, Table, literal,
 from django_safemigrations.postgres.runner import Runner
 
 CLONE = "dsm_clone"
+
+
+def definition_on_clone(runner: Runner, table: Table, create: Callable[[str, str], str]) -> str:
+    """Return how PostgreSQL reads the definition of an index that was not built yet.
+
+    Args:
+        runner: the means to work with.
+        table: the table it is for.
+        create: makes the CREATE INDEX statement for a quoted table and index name.
+
+    Locks: ACCESS SHARE on the table.
+    """
+    found = ""
+    try:
+        with (
+            transaction.atomic(using=runner.connection.alias),
+            runner.connection.cursor() as cursor,
+        ):
+            cursor.execute(f"CREATE TEMP TABLE {CLONE} (LIKE {table.qualified})", None)
+            cursor.execute(create(f"pg_temp.{CLONE}", "dsm_i0"), None)
+            found = runner.catalog.value("SELECT pg_get_indexdef('pg_temp.dsm_i0'::regclass)")
+            raise _Undo
+    except _Undo:
+        return found.partition(f".{CLONE} USING ")[2]
 
 
 class _Undo(Exception):

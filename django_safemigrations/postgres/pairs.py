@@ -159,6 +159,11 @@ def refuse_unsupported(runner: Runner, pairs: Pairs) -> None:
                     "column is still there. Finish that one first: manage.py safemigrate "
                     "--phase contract."
                 )
+        if runner.catalog.sync_triggers(table, source.name):
+            raise UnsupportedChange(
+                f"{where} is itself the new column of a rename whose old column is still there. "
+                "Finish that one first: manage.py safemigrate --phase contract."
+            )
         dependents = runner.catalog.other_dependents(table, source.name)
         if dependents:
             raise UnsupportedChange(

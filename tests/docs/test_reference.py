@@ -94,7 +94,9 @@ def test_the_page_of_settings_gives_units_and_allowed_values() -> None:
         for choice in CHOICES.get(key, ()):
             assert f'`"{choice}"`' in allowed
         if key in UNITS:
-            assert allowed == "a number above 0"
+            whole = unit == "milliseconds"
+            assert allowed == ("a whole number, 1 or more" if whole else "a number above 0")
+            assert bool(validate({key: 0.5})) is whole
             assert validate({key: 0})
 
 

@@ -1,0 +1,1 @@
+"""What makemigrations writes, in projects as they are out there."""

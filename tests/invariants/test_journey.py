@@ -1,0 +1,142 @@
+"""What holds for every case: the same end as plain Django's, code that works, and a way back."""
+
+from __future__ import annotations
+
+import io
+
+from django.core.management import call_command
+from django.db import connection
+
+from django_safemigrations.lint import lint_migrations
+from django_safemigrations.phases import Phase, migration_phase
+from tests.kit import chain as chains
+from tests.kit.case import LABEL
+from tests.kit.databases import use_database
+from tests.kit.journey import FreshJourney, Journey
+from tests.kit.prepared import Prepared, content, fresh_copy
+from tests.kit.schema import diff
+
+
+def test_final_schema_and_rows_are_those_of_plain_django(journey: Journey) -> None:
+    lines = journey.there.check().differences(journey.prepared.after)
+    assert lines == [], journey.prepared.explain(lines)
+
+
+def test_running_code_works_at_every_step_boundary(journey: Journey) -> None:
+    assert not journey.there.error, journey.there.error
+    assert journey.there.boundaries > 0
+    assert journey.there.problems == [], journey.prepared.explain(journey.there.problems)
+
+
+def test_the_way_back_ends_at_the_schema_and_rows_before(journey: Journey) -> None:
+    lines = journey.back.check().differences(journey.prepared.back)
+    assert lines == [], journey.prepared.explain(lines)
+
+
+def test_the_way_back_before_any_contract_ends_there_too(journey: Journey) -> None:
+    case = journey.prepared
+    # What the expand filled stays filled; without one nothing was touched.
+    wanted = case.back if case.expands else case.before
+    lines = journey.again.check().differences(wanted)
+    assert lines == [], journey.prepared.explain(lines)
+
+
+def test_a_chain_that_was_reversed_can_be_run_again(journey: Journey) -> None:
+    lines = journey.finally_.check().differences(journey.prepared.after)
+    assert lines == [], journey.prepared.explain(lines)
+
+
+def test_nothing_is_left_for_makemigrations(journey: Journey) -> None:
+    chain = journey.prepared.chain
+    with chain.installed():
+        left = chain.detect("new", chains.installed_autodetector())
+    assert left == {}, chain.source()
+
+
+def test_expands_come_before_contracts_and_files_say_what_they_are_for(journey: Journey) -> None:
+    phases = [migration_phase(m) for m in journey.prepared.migrations]
+    assert phases == sorted(phases, key=[Phase.EXPAND, Phase.CONTRACT].index)
+    for migration in journey.prepared.migrations:
+        text = (journey.prepared.chain.path / f"{migration.name}.py").read_text()
+        ours = any(hasattr(operation, "phase") for operation in migration.operations)
+        assert bool(migration.__doc__) == ours, text
+        assert ("atomic = False" in text) == (not migration.atomic), text
+
+
+def test_staged_operations_lint_clean(prepared: Prepared) -> None:
+    with prepared.chain.installed():
+        keys = [(LABEL, migration.name) for migration in prepared.migrations]
+        findings = lint_migrations(prepared.chain.loader(), keys)
+    staged = {
+        (migration.name, str(place))
+        for migration in prepared.migrations
+        for place, operation in enumerate(migration.operations)
+        if hasattr(operation, "phase")
+    }
+    found = [f for f in findings if (f.migration, str(f.operation).split(".")[0]) in staged]
+    assert found == [], prepared.explain([str(finding) for finding in found])
+
+
+def test_makemigrations_asks_nothing_that_django_would_not_ask(journey: Journey) -> None:
+    assert sorted(journey.prepared.chain.asked) == sorted(journey.prepared.plain.asked)
+
+
+def test_sqlmigrate_prints_sql_and_changes_nothing(prepared: Prepared) -> None:
+    with use_database(prepared.template):
+        ledger = _ledger()
+        with prepared.chain.installed():
+            for migration in prepared.migrations:
+                forwards = _sqlmigrate(migration.name)
+                backwards = _sqlmigrate(migration.name, backwards=True)
+                works = [op for op in migration.operations if getattr(op, "phase", None)]
+                if works:
+                    assert ";" in forwards, forwards
+                assert isinstance(backwards, str)
+        lines = content(prepared.case).differences(prepared.before)
+        assert lines == [], prepared.explain(lines)
+        assert _ledger() == ledger
+
+
+def test_a_fresh_database_gets_the_schema_of_plain_django(
+    prepared: Prepared, fresh_journey: FreshJourney
+) -> None:
+    lines = diff(fresh_journey.there.check().schema, _plain_on_a_fresh_database(prepared))
+    assert lines == [], prepared.explain(lines)
+
+
+def test_nothing_is_left_of_a_chain_that_is_reversed_on_a_fresh_database(
+    prepared: Prepared, fresh_journey: FreshJourney
+) -> None:
+    lines = fresh_journey.back.check().differences(fresh_journey.empty)
+    assert lines == [], prepared.explain(lines)
+
+
+def _sqlmigrate(name: str, *, backwards: bool = False) -> str:
+    out = io.StringIO()
+    call_command("sqlmigrate", LABEL, name, backwards=backwards, stdout=out, no_color=True)
+    return out.getvalue()
+
+
+def _ledger() -> list[object]:
+    found: list[object] = []
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT relname FROM pg_class WHERE relkind = 'r'"
+            " AND relname ~ '^django_(safemigrations_|migrations$)' ORDER BY 1"
+        )
+        for (table,) in cursor.fetchall():
+            cursor.execute(f"SELECT to_jsonb(t)::text FROM {table} t ORDER BY 1")
+            found.append((table, cursor.fetchall()))
+    return found
+
+
+def _plain_on_a_fresh_database(prepared: Prepared) -> dict[str, str]:
+    """Return the schema that plain Django gives a fresh database, where no DBA has been."""
+    case = prepared.case
+    tables = [model._meta.db_table for model in case.models("old")]
+    if not case.after_creation and not any('"' in table for table in tables):
+        return prepared.after.schema
+    # Nor is the help given there that Django needs to drop an index in another schema.
+    with fresh_copy():
+        chains.migrate(prepared.plain, (prepared.plain.initial + prepared.plain.change)[-1])
+        return content(case).schema

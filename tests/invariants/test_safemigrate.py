@@ -1,0 +1,42 @@
+"""The command's phases lead to the same end as running the files in their order."""
+
+from __future__ import annotations
+
+import io
+
+from django.core.management import call_command
+from django.test import override_settings
+
+from django_safemigrations.conf import CHECKLIST_ITEMS
+from tests.kit.case import LABEL
+from tests.kit.prepared import Prepared
+from tests.kit.probe import probe
+
+CHECKLIST = dict.fromkeys(CHECKLIST_ITEMS, "off")
+
+
+def safemigrate(*arguments: str) -> str:
+    out = io.StringIO()
+    call_command("safemigrate", *arguments, interactive=False, stdout=out, no_color=True)
+    return out.getvalue()
+
+
+def test_safemigrate_by_phases_ends_where_plain_django_does_and_rolls_back(
+    representative: Prepared,
+) -> None:
+    prepared = representative
+    with prepared.database(), prepared.chain.installed():
+        setting = {**prepared.case.settings, "CHECKLIST": CHECKLIST}
+        with override_settings(SAFE_MIGRATIONS=setting):
+            safemigrate(LABEL)
+            assert probe(prepared.case, "old", "new") == []
+            safemigrate(LABEL, "--phase", "contract")
+            assert probe(prepared.case, "new") == []
+            lines = prepared.content().differences(prepared.after)
+            assert lines == [], prepared.explain(lines)
+            for phase in (prepared.contracts, prepared.expands):
+                if phase:
+                    safemigrate("--rollback")
+            lines = prepared.content().differences(prepared.back)
+            assert lines == [], prepared.explain(lines)
+            assert probe(prepared.case, "old") == []

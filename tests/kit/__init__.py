@@ -1,0 +1,1 @@
+"""The rolling-deploy test kit: what every rewrite is proven with."""

@@ -1,0 +1,141 @@
+"""A case: models before and after a change, the rows in between, and the developer's answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Literal, TypeAlias
+
+from django.apps.registry import Apps
+from django.db.migrations.state import ModelState, ProjectState
+from django.db.models import Model
+from django.db.models.fields import NOT_PROVIDED
+from django.test.utils import isolate_apps
+
+APP = "tests.kit.caseapp"
+LABEL = "caseapp"
+
+Generation: TypeAlias = Literal["old", "new"]
+
+
+def define(name: str, /, bases: Any = Model, meta: Any = None, **attributes: Any) -> Any:
+    """Define a model of the case app, as a class statement in its models.py would.
+
+    Args:
+        name: the class name.
+        bases: one base class; `Model` or a model for multi-table inheritance.
+        meta: options of class Meta.
+        attributes: the fields.
+    """
+    options = type("Meta", (), {"app_label": LABEL, **(meta or {})})
+    return type(name, (bases,), {"__module__": f"{APP}.models", "Meta": options, **attributes})
+
+
+@dataclass(frozen=True)
+class Case:
+    """One model change and everything that is needed to try it out.
+
+    Attributes:
+        name: readable and unique; the id of the parametrised tests.
+        old: defines the models of the code that serves now (see `define`).
+        new: defines the models of the code that is deployed next.
+        renames: fields the developer says were renamed, as `model.old` -> `new`.
+        default: the developer's answer to "provide a one-off default"; none: "ignore for now".
+        rows: how many rows each model gets before the change.
+        nulls: whether rows and old traffic hold NULLs in nullable fields.
+        values: makers of values by field name, for fields with checks or special types.
+        seed: more rows, made with the old models when the plain ones are there.
+        after_creation: SQL that a DBA ran on the old schema.
+        settings: the SAFE_MIGRATIONS setting of the project.
+        not_repeatable: `table.column`s whose values no two runs share (uuid4, now).
+        filled: what a NULL that old code wrote becomes, by field name.
+        created_at_zero: SQL that must be there before any table of the case (schemas, extensions).
+    """
+
+    name: str
+    old: Callable[[], Any]
+    new: Callable[[], Any]
+    renames: Mapping[str, str] = field(default_factory=dict)
+    default: Any = NOT_PROVIDED
+    rows: int = 6
+    nulls: bool = True
+    values: Mapping[str, Callable[[int], Any]] = field(default_factory=dict)
+    seed: Callable[[Apps], None] | None = None
+    after_creation: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    not_repeatable: tuple[str, ...] = ()
+    filled: Mapping[str, Any] = field(default_factory=dict)
+    created_at_zero: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def slug(self) -> str:
+        """The name as one word, for test ids."""
+        letters = "".join(c if c.isalnum() else " " for c in self.name.lower())
+        return "_".join(letters.split())
+
+    # Compared and cached by identity: callables and defaults need not be hashable.
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def apps(self, generation: Generation) -> Apps:
+        """Return the registry that holds one generation's model classes."""
+        return _apps(self, generation)
+
+    def models(self, generation: Generation) -> list[type[Model]]:
+        """Return one generation's models that have a table of their own."""
+        return [
+            model
+            for model in self.apps(generation).get_models()
+            if model._meta.managed and not model._meta.proxy and not model._meta.swapped
+        ]
+
+    def model(self, generation: Generation, name: str) -> type[Model]:
+        """Return one model of a generation by its name in lower case."""
+        return self.apps(generation).get_model(LABEL, name)
+
+    def has_model(self, reader: Generation, writer: Generation, name: str) -> bool:
+        """Return whether one generation has the model that the other calls `name`."""
+        if reader != writer and writer == "old":
+            name = self.renames.get(name, name)
+        return name in self.apps(reader).all_models[LABEL]
+
+    def state(self, generation: Generation, around: ProjectState) -> ProjectState:
+        """Return the project's state with this generation's models.
+
+        Args:
+            generation: whose models.
+            around: the models of the other apps.
+        """
+        others = {key: state.clone() for key, state in around.models.items() if key[0] != LABEL}
+        ours: dict[tuple[str, str], ModelState] = {}
+        for model in self.apps(generation).get_models(include_swapped=True):
+            ours[LABEL, model._meta.model_name or ""] = ModelState.from_model(model)
+        return ProjectState({**others, **ours}, around.real_apps)
+
+    def counterpart(self, model: str, name: str, generation: Generation) -> str:
+        """Return what the other generation calls a field (attname or name) of `generation`."""
+        suffix = "_id" if name.endswith("_id") else ""
+        for old, new in self.renames.items():
+            renamed_model, old_name = old.split(".")
+            if renamed_model != model:
+                continue
+            mine, theirs = (old_name, new) if generation == "old" else (new, old_name)
+            if name == mine:
+                return theirs
+            if suffix and name == mine + suffix:
+                return theirs + suffix
+        return name
+
+
+@cache
+def _apps(case: Case, generation: Generation) -> Apps:
+    with isolate_apps(APP) as apps:
+        assert apps is not None
+        (case.old if generation == "old" else case.new)()
+    return apps

@@ -1,0 +1,1 @@
+"""What generated migrations do on tables that a DBA, other sessions or earlier runs have touched."""
