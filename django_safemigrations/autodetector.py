@@ -18,7 +18,7 @@ from django.db.migrations.state import ProjectState
 
 from django_safemigrations.conf import get_settings
 from django_safemigrations.exceptions import SafeMigrationsError
-from django_safemigrations.phases import Phase
+from django_safemigrations.phases import Phase, migration_phase
 from django_safemigrations.rewrites import Chain, Plain, Step, rewrite
 
 if TYPE_CHECKING:
@@ -40,17 +40,18 @@ class StagedAutodetectorMixin(_Base):
     def _detect_changes(self, convert_apps: Any = None, graph: Any = None) -> Changes:
         changes: Changes = super()._detect_changes(convert_apps, graph)  # type: ignore[misc]
         try:
-            return stage(changes, self.from_state)
+            return stage(changes, self.from_state, graph)
         except SafeMigrationsError as error:
             raise CommandError(str(error)) from error
 
 
-def stage(changes: Changes, state: ProjectState) -> Changes:
+def stage(changes: Changes, state: ProjectState, graph: Any = None) -> Changes:
     """Return the migrations with unsafe changes split into chains.
 
     Args:
         changes: unnamed migrations by app, as ``_detect_changes`` returns them.
         state: the state before them; left as it is.
+        graph: the migrations there are; without it, an app's first one stands for its last.
 
     Raises:
         SettingsError: SAFE_MIGRATIONS can't be used.
@@ -66,7 +67,7 @@ def stage(changes: Changes, state: ProjectState) -> Changes:
         steps = rewrite(migration.app_label, migration.operations, state, settings, created)
         parts[migration.app_label].add(migration, steps)
     staged = {app_label: parts[app_label].migrations() for app_label in changes}
-    _repoint(changes, staged)
+    _repoint(changes, staged, graph)
     return staged
 
 
@@ -78,13 +79,31 @@ def _own_copy(state: ProjectState) -> ProjectState:
     return copy
 
 
-def _repoint(changes: Changes, staged: Changes) -> None:
-    """Free other apps from migrations of which only contracts are left."""
+def _repoint(changes: Changes, staged: Changes, graph: Any) -> None:
+    """Free other apps from migrations of which only contracts are left.
+
+    They depend on what was there before instead: a contract holds up nobody else's expand.
+    """
     left = {(m.app_label, m.name) for migrations in staged.values() for m in migrations}
     gone = {(m.app_label, m.name) for migrations in changes.values() for m in migrations} - left
-    for migrations in staged.values():
+    for app_label, migrations in staged.items():
         for migration in migrations:
-            migration.dependencies = [d for d in migration.dependencies if d not in gone]
+            instead = {
+                _before(dependency[0], staged, graph)
+                for dependency in gone.intersection(migration.dependencies)
+                if dependency[0] != app_label
+            }
+            kept = {dependency for dependency in migration.dependencies if dependency not in gone}
+            migration.dependencies = sorted(kept | instead, key=str)
+
+
+def _before(app_label: str, staged: Changes, graph: Any) -> tuple[str, str]:
+    """Return the last migration of an app that runs before its contracts of this run."""
+    expands = [m for m in staged[app_label] if migration_phase(m) is Phase.EXPAND]
+    if expands:
+        return app_label, expands[-1].name
+    leaves = graph.leaf_nodes(app_label) if graph is not None else []
+    return leaves[0] if leaves else (app_label, "__first__")
 
 
 def _in_order(changes: Changes) -> list[AnyMigration]:

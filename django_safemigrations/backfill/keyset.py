@@ -7,6 +7,7 @@ proven at the end by counting, not by the pass having ended.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from django.db import Error, transaction
 from django_safemigrations.backfill.progress import Progress, ProgressStore
 from django_safemigrations.backfill.report import report
 from django_safemigrations.conf import get_settings
-from django_safemigrations.exceptions import DataDiffers, ViolatingRows
+from django_safemigrations.exceptions import DataDiffers, LockNotGranted, ViolatingRows
+from django_safemigrations.postgres.blockers import BlockerWatch
 from django_safemigrations.postgres.catalog import Table, quote
 from django_safemigrations.postgres.errors import (
     DEADLOCK_DETECTED,
@@ -32,6 +34,7 @@ LARGEST_BATCH = 200_000
 # A batch that waits for a row holds the rows before it; it gives up and comes again smaller.
 ROW_LOCK_TIMEOUT = "1s"
 REPORT_EVERY = 2.0
+PAUSE = 0.2
 MOST_PASSES = 5
 
 Key = list[str]
@@ -90,6 +93,8 @@ def fill(
 
     Raises:
         DataDiffers: rows are left after several passes.
+        LockNotGranted: a row stayed locked until LOCK_BUDGET was spent.
+        ViolatingRows: rows break a CHECK that was never validated.
         UnsupportedChange: the table has rows and a transaction is open.
 
     Locks: ROW EXCLUSIVE on the table; the batch's rows until its commit, about
@@ -143,6 +148,41 @@ def _refuse_rows_no_update_can_touch(runner: Runner, task: Fill) -> None:
             )
 
 
+class _Refusals:
+    """Batches that met a locked row: tried again until the lock budget is spent."""
+
+    def __init__(self, runner: Runner, title: str, clock: Callable[[], float]) -> None:
+        self.runner, self.title, self.clock = runner, title, clock
+        self.since: float | None = None
+        self.watch: BlockerWatch | None = None
+
+    def note(self, error: Error) -> None:
+        """Take note of a failed batch; raise it if it failed for another reason than locks.
+
+        Raises:
+            LockNotGranted: the budget is spent; names the sessions in the way.
+        """
+        if sqlstate(error) not in (LOCK_NOT_AVAILABLE, DEADLOCK_DETECTED):
+            raise error
+        now = self.clock()
+        if self.since is None or self.watch is None:
+            self.since = now
+            self.watch = BlockerWatch(self.runner.connection)
+            self.watch.start()
+        if now - self.since >= get_settings().lock_budget:
+            raise LockNotGranted(self.title, now - self.since, self.watch.seen()) from error
+
+    def forget(self) -> None:
+        """A batch went through: the next refusal begins a new budget."""
+        self.close()
+
+    def close(self) -> None:
+        """End the second session."""
+        if self.watch is not None:
+            self.watch.stop()
+        self.since = self.watch = None
+
+
 class _Walk:
     """The walk over the key; its state outlives one pass only in the batch size."""
 
@@ -171,32 +211,40 @@ class _Walk:
     def run(self, progress: Progress) -> int:
         """Walk to the end of the table; return the rows changed."""
         last, changed, seen = progress.last_key, 0, 0
+        if last is not None and len(last) != len(self.key):
+            # The key is another one than when this was stored.
+            last = None
+        # Without a key a pass ends at the latest when as many rows were changed as needed it.
+        most = None if self.key else self.task.left(self.runner)
         began = told = self.clock()
-        while True:
-            started = self.clock()
-            try:
-                with transaction.atomic(using=self.runner.connection.alias):
-                    self._give_up_on_rows()
-                    bound, ended = self._bound(last)
-                    rows = self._change(last, bound)
-                    done = progress.rows_done + changed + rows
-                    self.store.save(Progress(bound if not ended else last, done, finished=ended))
-            except Error as error:
-                if sqlstate(error) not in (LOCK_NOT_AVAILABLE, DEADLOCK_DETECTED):
-                    raise
-                self.size = max(SMALLEST_BATCH, self.size // 2)
-                self.sleep(0.2)
-                continue
-            changed += rows
-            seen += self.size
-            if ended:
-                return changed
-            last = bound
-            now = self.clock()
-            if now - told >= REPORT_EVERY:
-                told = now
-                self._report(min(seen, self.total) if self.total else seen, now - began)
-            self._resize(now - started)
+        with contextlib.closing(_Refusals(self.runner, self.task.title, self.clock)) as refusals:
+            while True:
+                started = self.clock()
+                try:
+                    with transaction.atomic(using=self.runner.connection.alias):
+                        self._give_up_on_rows()
+                        bound, ended = self._bound(last)
+                        rows = self._change(last, bound)
+                        ended = ended or (most is not None and changed + rows > most)
+                        done = progress.rows_done + changed + rows
+                        reached = last if ended else bound
+                        self.store.save(Progress(reached, done, finished=ended))
+                except Error as error:
+                    refusals.note(error)
+                    self.size = max(SMALLEST_BATCH, self.size // 2)
+                    self.sleep(PAUSE)
+                    continue
+                refusals.forget()
+                changed += rows
+                seen += self.size
+                if ended:
+                    return changed
+                last = bound
+                now = self.clock()
+                if now - told >= REPORT_EVERY:
+                    told = now
+                    self._report(min(seen, self.total) if self.total else seen, now - began)
+                self._resize(now - started)
 
     def _report(self, seen: int, seconds: float) -> None:
         rate = seen / seconds if seconds else 0.0
@@ -270,13 +318,15 @@ class _Walk:
         column = _escaped(self.task.columns)
         with self.runner.connection.cursor() as cursor:
             cursor.execute(
-                f"SELECT ctid::text FROM {table} WHERE {where} FOR NO KEY UPDATE", params
+                f"SELECT tableoid::bigint, ctid::text FROM {table} WHERE {where} FOR NO KEY UPDATE",
+                params,
             )
-            places = [row[0] for row in cursor.fetchall()]
+            # A ctid is a place within one partition.
+            places = cursor.fetchall()
             values = self.task.values(len(places))
             cursor.executemany(
-                f"UPDATE {table} SET {column} = %s WHERE ctid = %s::tid",
-                list(zip(values, places, strict=True)),
+                f"UPDATE {table} SET {column} = %s WHERE tableoid = %s::oid AND ctid = %s::tid",
+                [(value, *place) for value, place in zip(values, places, strict=True)],
             )
         return len(places)
 

@@ -23,6 +23,11 @@ def same_but_renamed(
     return _definition(old, renames) == _definition(new, {})
 
 
+def uses_field(item: Index | BaseConstraint, name: str) -> bool:
+    """Whether an index or constraint is defined with a field."""
+    return _definition(item, {name: f"{name} renamed"}) != _definition(item, {})
+
+
 def _definition(item: Any, renames: Mapping[str, str]) -> object:
     path, args, kwargs = item.deconstruct()
     kwargs = dict(kwargs)

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.db.migrations import (
-    AddField,
     AddIndex,
     AlterField,
+    AlterModelManagers,
+    AlterModelOptions,
+    AlterModelTableComment,
     CreateModel,
+    RemoveField,
     RemoveIndex,
     RenameField,
     RenameModel,
@@ -21,6 +24,9 @@ from django_safemigrations.conf import Settings
 from django_safemigrations.rewrites import indexes, not_null, renames
 from django_safemigrations.rewrites.chain import Plain, Step
 from django_safemigrations.rewrites.models import find_model, has_own_table, is_generated
+from django_safemigrations.rewrites.references import uses_field
+
+STATE_ONLY = (AlterModelManagers, AlterModelOptions, AlterModelTableComment)
 
 
 def rewrite(
@@ -154,14 +160,25 @@ class _Rewriter:
 
     def _index_in_the_way(self, operation: RemoveIndex, later: list[Operation]) -> bool:
         """Whether a later operation of this run needs the index gone, in state or database."""
-        model = operation.model_name.lower()
+        model = find_model(self.state, self.app_label, operation.model_name)
+        assert model is not None
+        indexes_there = model.options.get("indexes", [])
+        index = next((item for item in indexes_there if item.name == operation.name), None)
         for other in later:
-            about = getattr(other, "model_name", getattr(other, "name", "")).lower()
-            if about == model and type(other) is AddIndex:
-                if other.index.name == operation.name:
+            about = str(getattr(other, "model_name", ""))
+            if not about:
+                whole = str(getattr(other, "old_name", getattr(other, "name", "")))
+                if whole.lower() == model.name_lower and not isinstance(other, STATE_ONLY):
+                    # The model is renamed or deleted, or gets another table.
                     return True
-            elif about == model and type(other) not in (AddField, RemoveIndex):
+            elif about.lower() != model.name_lower:
+                continue
+            elif type(other) is AddIndex and other.index.name == operation.name:
                 return True
+            elif isinstance(other, AlterField | RemoveField | RenameField):
+                name = getattr(other, "old_name", getattr(other, "name", ""))
+                if index is None or uses_field(index, name):
+                    return True
         return False
 
     def _rename_field(self, operation: RenameField) -> list[Step]:

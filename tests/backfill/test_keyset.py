@@ -330,7 +330,7 @@ class TestOthersWrites:
             if is_batch(sql) and next(batches) == batch:
                 with connect() as other:
                     for statement in statements:
-                        other.execute(statement)  # type: ignore[arg-type]
+                        other.execute(statement)
 
         with seeing(means.connection, act):
             return fill(means, task(means.connection), _stored(means.connection), clock=Clock())

@@ -10,6 +10,7 @@ import pytest
 from django.core.management import call_command
 from django.db import models
 from django.db.migrations import AddField, CreateModel, Migration
+from django.db.migrations.autodetector import MigrationAutodetector
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.optimizer import MigrationOptimizer
 from django.db.models import CheckConstraint, Index, Q, UniqueConstraint
@@ -42,7 +43,7 @@ def written(chain: Chain) -> list[Migration]:
 
 def every_name(case: Case) -> list[str]:
     """Return the class names of all operations that makemigrations writes for a case."""
-    return [name for m in written(make_chain(case)) for name in names_of(m.operations)]
+    return [name for m in written(make_chain(case)) for name in names_of(list(m.operations))]
 
 
 def both(old: Callable[[], object], new: Callable[[], object], **more: Any) -> Case:
@@ -131,7 +132,7 @@ class TestLeftAlone:
             case := both(lambda: model("code"), lambda: model("key"), renames={"order.code": "key"})
         )
         with chain.installed():
-            chain.initial = chain.write("old", chains.MigrationAutodetector)
+            chain.initial = chain.write("old", MigrationAutodetector)
             [migration] = chain.detect("new", chains.installed_autodetector())[LABEL]
         assert names_of(migration.operations) == ["RenameField"]
         [note] = migration.notes
@@ -151,7 +152,10 @@ class TestLeftAlone:
             pass
 
         state = ProjectState()
-        fields = [("id", models.BigAutoField(primary_key=True)), ("number", models.IntegerField())]
+        fields: list[Any] = [
+            ("id", models.BigAutoField(primary_key=True)),
+            ("number", models.IntegerField()),
+        ]
         state.add_model(ModelState("shop", "Order", fields))
         index = Index(fields=["number"], name="order_number")
         [step] = rewrite("shop", [Theirs("order", index)], state, Settings(), set())

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from django.db.migrations.recorder import MigrationRecorder
 
-from tests.invariants.cases import CASES, REPRESENTATIVE
+from tests.invariants.cases import CASES, REPRESENTATIVE, among, parameters
 from tests.kit import schema
 from tests.kit.databases import create_database, drop_database, use_database
 from tests.kit.fixtures import case_app, database_access
@@ -21,8 +21,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marker that splits quick runs from complete ones."""
     config.addinivalue_line(
         "markers",
-        "exhaustive: an invariant for a case that is not one of the representative ones; "
-        "complete runs include them.",
+        "exhaustive: an invariant for one case more of a mechanism that quick runs also try; "
+        "complete runs include them all.",
     )
 
 
@@ -35,7 +35,7 @@ def templates(database_access: None) -> Iterator[None]:
 
 # The parameter has package scope, so pytest runs all tests of a case one after the other and
 # its template database lives only as long.
-@pytest.fixture(scope="package", params=CASES, ids=lambda case: case.slug)
+@pytest.fixture(scope="package", params=parameters(CASES, lambda case: not case.extra))
 def prepared(request: pytest.FixtureRequest, case_app: None, templates: None) -> Iterator[Prepared]:
     """A case with its chains and its template database."""
     with prepare(request.param) as found:
@@ -49,17 +49,7 @@ def journey(prepared: Prepared) -> Journey:
         return travel(prepared)
 
 
-@pytest.fixture(
-    scope="package",
-    params=[
-        pytest.param(
-            case,
-            id=case.slug,
-            marks=[] if case.name in REPRESENTATIVE else [pytest.mark.exhaustive],
-        )
-        for case in CASES
-    ],
-)
+@pytest.fixture(scope="package", params=parameters(CASES, among(REPRESENTATIVE)))
 def representative(
     request: pytest.FixtureRequest, case_app: None, templates: None
 ) -> Iterator[Prepared]:

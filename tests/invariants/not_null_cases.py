@@ -121,20 +121,20 @@ def two_models(null: bool) -> None:
 
 NOT_NULL_CASES = [
     not_null("int, answered 0", models.IntegerField, 0),
-    not_null("big int", models.BigIntegerField, 2**40),
+    not_null("big int", models.BigIntegerField, 2**40, extra=True),
     not_null("positive int with its check", models.PositiveIntegerField, 3),
     not_null("char", char, ""),
     not_null("char with quotes and percent", char, 'it\'s 100% \\ "x"'),
-    not_null("text", models.TextField, "none\nat all"),
-    not_null("boolean", models.BooleanField, False),
+    not_null("text", models.TextField, "none\nat all", extra=True),
+    not_null("boolean", models.BooleanField, False, extra=True),
     not_null(
         "decimal",
         lambda **o: models.DecimalField(max_digits=12, decimal_places=2, **o),
         decimal.Decimal("1.50"),
     ),
-    not_null("float", models.FloatField, 0.25),
-    not_null("date", models.DateField, dt.date(2020, 2, 29)),
-    not_null("interval", models.DurationField, dt.timedelta(hours=1)),
+    not_null("float", models.FloatField, 0.25, extra=True),
+    not_null("date", models.DateField, dt.date(2020, 2, 29), extra=True),
+    not_null("interval", models.DurationField, dt.timedelta(hours=1), extra=True),
     not_null(
         "datetime, answered with a constant",
         models.DateTimeField,
@@ -149,15 +149,15 @@ NOT_NULL_CASES = [
     ),
     not_null("uuid, answered uuid4", models.UUIDField, uuid.uuid4, filled=ANY, repeatable=False),
     not_null("json, answered with a dict", models.JSONField, {"a": [1, None]}),
-    not_null("json, answered dict", models.JSONField, dict, filled={}),
+    not_null("json, answered dict", models.JSONField, dict, filled={}, extra=True),
     not_null("json, answered with a string", models.JSONField, "text"),
     not_null(
         "array",
         lambda **o: ArrayField(models.IntegerField(), **o),
         [1, 2],
     ),
-    not_null("binary", models.BinaryField, b"\x00\xff"),
-    not_null("address", models.GenericIPAddressField, "10.0.0.1"),
+    not_null("binary", models.BinaryField, b"\x00\xff", extra=True),
+    not_null("address", models.GenericIPAddressField, "10.0.0.1", extra=True),
     not_null(
         "int with a default of its own",
         models.IntegerField,
@@ -170,6 +170,7 @@ NOT_NULL_CASES = [
         new=lambda: models.DateTimeField(default=timezone.now),
         filled=ANY,
         repeatable=False,
+        extra=True,
     ),
     not_null(
         "uuid with a default of its own",
@@ -206,7 +207,12 @@ NOT_NULL_CASES = [
     ),
     not_null("without a default", models.IntegerField, nulls=False),
     not_null("char without a default", char, nulls=False),
-    not_null("indexed char without a default", lambda **o: char(db_index=True, **o), nulls=False),
+    not_null(
+        "indexed char without a default",
+        lambda **o: char(db_index=True, **o),
+        nulls=False,
+        extra=True,
+    ),
     not_null("unique char without a default", lambda **o: char(unique=True, **o), nulls=False),
     not_null("indexed char", lambda **o: char(db_index=True, **o), "x"),
     not_null("with a comment", lambda **o: char(db_comment='it\'s "this"', **o), "x"),
@@ -218,6 +224,7 @@ NOT_NULL_CASES = [
             db_column="a_very_long_name_for_a_column_that_takes_up_all_the_characters", **o
         ),
         "x",
+        extra=True,
     ),
     not_null(
         "together with a longer max_length", char, "x", new=lambda: models.CharField(max_length=40)
@@ -233,6 +240,7 @@ NOT_NULL_CASES = [
         models.IntegerField,
         table=MIXED,
         nulls=False,
+        extra=True,
     ),
     not_null(
         "table in a schema, without a default",
@@ -240,8 +248,19 @@ NOT_NULL_CASES = [
         table=QUALIFIED,
         nulls=False,
     ),
+    not_null(
+        "name of its NOT NULL taken",
+        models.IntegerField,
+        0,
+        after_creation=(
+            "ALTER TABLE caseapp_order ADD CONSTRAINT caseapp_order_value_not_null"
+            " CHECK (number IS NOT NULL)",
+        ),
+    ),
     not_null("empty table", models.IntegerField, 0, rows=0),
-    not_null("empty table, without a default", models.IntegerField, rows=0, nulls=False),
+    not_null(
+        "empty table, without a default", models.IntegerField, rows=0, nulls=False, extra=True
+    ),
     not_null("no NULL left, with a default", models.IntegerField, 0, nulls=False),
     not_null(
         "in a unique_together",

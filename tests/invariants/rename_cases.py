@@ -111,37 +111,44 @@ RENAME_CASES = [
     # Kinds of columns
     rename("int", integer()),
     rename("nullable int", integer(null=True)),
-    rename("int with a Python default", integer(default=3)),
+    rename("int with a Python default", integer(default=3), extra=True),
     rename("char", char()),
-    rename("nullable text", lambda: models.TextField(null=True)),
+    rename("nullable text", lambda: models.TextField(null=True), extra=True),
     rename("json", models.JSONField),
-    rename("nullable json", lambda: models.JSONField(null=True)),
+    rename("nullable json", lambda: models.JSONField(null=True), extra=True),
     rename("array", lambda: ArrayField(models.CharField(max_length=20))),
-    rename("nullable array", lambda: ArrayField(models.IntegerField(), null=True)),
-    rename("decimal", lambda: models.DecimalField(max_digits=12, decimal_places=3)),
-    rename("float", models.FloatField),
-    rename("boolean", models.BooleanField),
-    rename("datetime", models.DateTimeField),
+    rename("nullable array", lambda: ArrayField(models.IntegerField(), null=True), extra=True),
+    rename("decimal", lambda: models.DecimalField(max_digits=12, decimal_places=3), extra=True),
+    rename("float", models.FloatField, extra=True),
+    rename("boolean", models.BooleanField, extra=True),
+    rename("datetime", models.DateTimeField, extra=True),
     rename("datetime with auto_now", lambda: models.DateTimeField(auto_now=True)),
-    rename("date", models.DateField),
-    rename("interval", models.DurationField),
-    rename("uuid", models.UUIDField),
+    rename("date", models.DateField, extra=True),
+    rename("interval", models.DurationField, extra=True),
+    rename("uuid", models.UUIDField, extra=True),
     rename("binary", models.BinaryField),
-    rename("address", lambda: models.GenericIPAddressField(null=True)),
+    rename("address", lambda: models.GenericIPAddressField(null=True), extra=True),
     rename("positive int with its check", models.PositiveIntegerField),
     rename("nullable positive small int", lambda: models.PositiveSmallIntegerField(null=True)),
     # What a column itself carries
     rename("db_default", integer(db_default=5)),
     rename("db_default that is an expression", lambda: models.DateTimeField(db_default=Now())),
-    rename("db_default and nullable", integer(db_default=5, null=True), nulls=False),
-    rename("db_default of text", char(db_default="it's 100%")),
+    rename(
+        "db_default and nullable",
+        integer(db_default=5, null=True),
+        nulls=False,
+        hazards=("DSM304",),
+    ),
+    rename("db_default of text", char(db_default="it's 100%"), extra=True),
     rename("comment", integer(db_comment='it\'s "the" total')),
     rename("collation", char(db_collation="C")),
     rename("collation, comment, unique", char(db_collation="C", db_comment="x", unique=True)),
     # Indexes and unique constraints of the field
-    rename("int, indexed", integer(db_index=True)),
+    rename("int, indexed", integer(db_index=True), extra=True),
     rename("char, indexed, with its like index", char(db_index=True)),
-    rename("text, indexed, with its like index", lambda: models.TextField(db_index=True)),
+    rename(
+        "text, indexed, with its like index", lambda: models.TextField(db_index=True), extra=True
+    ),
     rename("slug", lambda: models.SlugField(null=True)),
     rename("int, unique", integer(unique=True)),
     rename("char, unique", char(unique=True)),
@@ -154,7 +161,9 @@ RENAME_CASES = [
         char(),
         lambda n: {"unique_together": [("number", n), (n, "code", "number")]},
     ),
-    rename("ordering", integer(), lambda n: {"ordering": [f"-{n}"], "get_latest_by": n}),
+    rename(
+        "ordering", integer(), lambda n: {"ordering": [f"-{n}"], "get_latest_by": n}, extra=True
+    ),
     # Names
     rename("camel case", char(unique=True), old="totalAmount", new="grossAmount"),
     rename("reserved words", integer(db_index=True), old="order", new="group"),
@@ -221,52 +230,6 @@ RENAME_CASES = [
         lambda: place("code"),
         lambda: place("label"),
         renames={"place.code": "label"},
-    ),
-    # What a DBA added
-    rename(
-        "index by hand",
-        integer(),
-        after_creation=(
-            'CREATE INDEX "by Hand" ON caseapp_order (total DESC NULLS LAST) INCLUDE (number)'
-            " WITH (fillfactor = 50) WHERE total > 0",
-            'COMMENT ON INDEX "by Hand" IS $$it\'s mine$$',
-        ),
-    ),
-    rename(
-        "check by hand",
-        integer(),
-        after_creation=(
-            "ALTER TABLE caseapp_order ADD CONSTRAINT by_hand CHECK (total > number - 100000)",
-            "COMMENT ON CONSTRAINT by_hand ON caseapp_order IS 'mine'",
-        ),
-    ),
-    rename(
-        "comments by hand",
-        char(unique=True),
-        after_creation=(
-            "COMMENT ON COLUMN caseapp_order.total IS 'mine, 100%'",
-            "COMMENT ON TABLE caseapp_order IS 'mine too'",
-        ),
-    ),
-    rename(
-        "grants, statistics target and storage by hand",
-        char(),
-        after_creation=(
-            "GRANT SELECT (total), UPDATE (total) ON caseapp_order TO pg_monitor",
-            "ALTER TABLE caseapp_order ALTER total SET STATISTICS 500",
-            "ALTER TABLE caseapp_order ALTER total SET STORAGE EXTERNAL",
-            "ALTER TABLE caseapp_order ALTER total SET (n_distinct = 7)",
-        ),
-    ),
-    rename(
-        "trigger by hand on another column",
-        integer(),
-        after_creation=(
-            "CREATE FUNCTION by_hand() RETURNS trigger LANGUAGE plpgsql AS"
-            " 'BEGIN new.code := trim(new.code); RETURN new; END'",
-            "CREATE TRIGGER by_hand BEFORE INSERT OR UPDATE ON caseapp_order"
-            " FOR EACH ROW EXECUTE FUNCTION by_hand()",
-        ),
     ),
     # Several renames
     Case(

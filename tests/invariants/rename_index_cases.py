@@ -39,6 +39,7 @@ RENAME_INDEX_CASES = [
         "expression with order",
         lambda n: Index(Lower(n).desc(nulls_last=True), name="order_lower"),
         char(),
+        extra=True,
     ),
     indexed(
         "two columns of which one in an expression",
@@ -48,6 +49,7 @@ RENAME_INDEX_CASES = [
         "operator class",
         lambda n: Index(fields=[n], name="order_op", opclasses=["varchar_pattern_ops"]),
         char(),
+        extra=True,
     ),
     indexed(
         "operator class in an expression",
@@ -62,6 +64,7 @@ RENAME_INDEX_CASES = [
         "with a condition on itself",
         lambda n: Index(fields=[n], name="order_own", condition=Q(**{f"{n}__isnull": False})),
         integer(null=True),
+        extra=True,
     ),
     indexed("included", lambda n: Index(fields=["number"], name="order_inc", include=[n, "code"])),
     indexed(
@@ -69,8 +72,10 @@ RENAME_INDEX_CASES = [
         lambda n: GinIndex(fields=[n], name="order_gin", opclasses=["jsonb_path_ops"]),
         models.JSONField,
     ),
-    indexed("brin", lambda n: BrinIndex(fields=[n], name="order_brin", pages_per_range=2)),
-    indexed("hash", lambda n: HashIndex(fields=[n], name="order_hash", fillfactor=80)),
+    indexed(
+        "brin", lambda n: BrinIndex(fields=[n], name="order_brin", pages_per_range=2), extra=True
+    ),
+    indexed("hash", lambda n: HashIndex(fields=[n], name="order_hash", fillfactor=80), extra=True),
     indexed(
         "several",
         lambda n: [
@@ -79,12 +84,17 @@ RENAME_INDEX_CASES = [
             Index(fields=[f"-{n}"]),
         ],
     ),
-    indexed("tablespace", lambda n: Index(fields=[n], name="order_ts", db_tablespace="pg_default")),
+    indexed(
+        "tablespace",
+        lambda n: Index(fields=[n], name="order_ts", db_tablespace="pg_default"),
+        extra=True,
+    ),
     # Meta.constraints
     constrained("unique constraint", lambda n: UniqueConstraint(fields=[n], name="order_uq")),
     constrained(
         "unique constraint of two columns",
         lambda n: UniqueConstraint(fields=["number", n], name="order_uq"),
+        extra=True,
     ),
     constrained(
         "unique constraint with a condition",
@@ -103,6 +113,7 @@ RENAME_INDEX_CASES = [
     constrained(
         "unique constraint that includes it",
         lambda n: UniqueConstraint(fields=["code"], include=[n], name="order_uq"),
+        extra=True,
     ),
     constrained(
         "unique constraint of expressions",
@@ -123,6 +134,7 @@ RENAME_INDEX_CASES = [
         lambda n: UniqueConstraint(
             fields=[n, "number"], name="order_uq", deferrable=Deferrable.IMMEDIATE
         ),
+        extra=True,
     ),
     constrained(
         "unique constraint, nulls not distinct",
@@ -144,6 +156,7 @@ RENAME_INDEX_CASES = [
         "check constraint on text",
         lambda n: CheckConstraint(condition=~Q(**{n: "it's 100%"}), name="order_ck"),
         char(),
+        extra=True,
     ),
     rename(
         "index, unique and check at once",

@@ -16,6 +16,7 @@ def related(
     kind: Any = models.ForeignKey,
     *,
     to_field: str | None = None,
+    extra: bool = False,
     meta: Callable[[str], dict[str, Any]] = lambda n: {},
     **options: Any,
 ) -> Case:
@@ -35,6 +36,7 @@ def related(
         lambda: model("customer"),
         lambda: model("buyer"),
         renames={"order.customer": "buyer"},
+        extra=extra,
     )
 
 
@@ -61,9 +63,9 @@ def self_related(n: str) -> None:
 RENAME_RELATION_CASES = [
     # Relations
     related("foreign key"),
-    related("foreign key, nullable", null=True),
+    related("foreign key, nullable", null=True, extra=True),
     related("foreign key without a constraint", db_constraint=False),
-    related("foreign key without an index", db_index=False),
+    related("foreign key without an index", db_index=False, extra=True),
     related("foreign key to a varchar", to_field="code"),
     related(
         "foreign key in an index and unique_together",
@@ -73,7 +75,7 @@ RENAME_RELATION_CASES = [
         },
     ),
     related("one to one", models.OneToOneField),
-    related("one to one, nullable", models.OneToOneField, null=True),
+    related("one to one, nullable", models.OneToOneField, null=True, extra=True),
     Case(
         "rename: foreign key to itself",
         lambda: self_related("parent"),

@@ -7,41 +7,31 @@ from collections.abc import Callable
 import pytest
 from django.db import connection
 
+from tests.invariants.cases import CASES, KILLED, KILLED_ON_THE_WAY_BACK, among, parameters
+from tests.kit.case import Case
 from tests.kit.databases import scratch_database
 from tests.kit.kill import run_killed
-from tests.kit.prepared import Content, Prepared
+from tests.kit.prepared import Content, Prepared, prepare
 
 MOST_KILLS = 80
 """No chain of the cases has so many changes; more would be a loop that never ends."""
 
 
+@pytest.mark.parametrize("case", parameters(CASES, among(KILLED)))
 def test_killed_after_each_change_and_run_again_it_ends_in_the_same_schema_and_rows(
-    representative: Prepared,
+    case: Case,
 ) -> None:
-    _kill_everywhere(
-        representative, representative.template, representative.run, representative.after
-    )
+    with prepare(case) as prepared:
+        _kill_everywhere(prepared, prepared.template, prepared.run, prepared.after)
 
 
-def test_killed_on_the_way_back_and_run_again_it_ends_where_it_began(
-    representative: Prepared,
-) -> None:
-    with representative.database():
-        representative.run()
+@pytest.mark.parametrize("case", parameters(CASES, among(KILLED_ON_THE_WAY_BACK)))
+def test_killed_on_the_way_back_and_run_again_it_ends_where_it_began(case: Case) -> None:
+    with prepare(case) as prepared, prepared.database():
+        prepared.run()
         name = str(connection.settings_dict["NAME"])
         connection.close()
-        _kill_everywhere(representative, name, representative.reverse, representative.back)
-
-
-@pytest.mark.exhaustive
-def test_killed_after_one_change_more_each_time_it_still_gets_there(prepared: Prepared) -> None:
-    """One database, a kill after the first change, after the second of the next run, and so on."""
-    with prepared.database():
-        for n in range(1, MOST_KILLS):
-            if run_killed(prepared.run, n).finished:
-                break
-        lines = prepared.content().differences(prepared.after)
-        assert lines == [], prepared.explain(lines)
+        _kill_everywhere(prepared, name, prepared.reverse, prepared.back)
 
 
 def _kill_everywhere(

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 from django.db import connection
 
-from tests.invariants.cases import CASES, REPRESENTATIVE
+from tests.invariants.cases import CASES, REPRESENTATIVE, among, parameters
 from tests.kit import chain as chains
 from tests.kit.calls import unique_keys
 from tests.kit.case import Case
@@ -25,11 +25,7 @@ LONGEST = 1.0
 
 # The renames of tables that have a unique key, on which upserts of old and new code can meet.
 RACES = [
-    pytest.param(
-        case,
-        id=case.slug,
-        marks=[] if case.name in REPRESENTATIVE else [pytest.mark.exhaustive],
-    )
+    case
     for case in CASES
     if case.renames and any(unique_keys(model) for model in case.models("new"))
 ]
@@ -80,7 +76,7 @@ def test_no_request_fails_and_no_write_is_lost_in_a_rolling_deploy(
         assert lines == [], prepared.explain(lines)
 
 
-@pytest.mark.parametrize("case", RACES)
+@pytest.mark.parametrize("case", parameters(RACES, among(REPRESENTATIVE)))
 def test_upserts_of_one_key_by_both_generations_never_fail(case: Case) -> None:
     """The overlap only: this is where two unique indexes that are kept in sync could collide."""
     with prepare(case) as prepared, prepared.database():

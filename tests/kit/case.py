@@ -49,8 +49,9 @@ class Case:
         after_creation: SQL that a DBA ran on the old schema.
         settings: the SAFE_MIGRATIONS setting of the project.
         not_repeatable: `table.column`s whose values no two runs share (uuid4, now).
+        hazards: codes that the linter is to report on the staged files.
+        extra: a variant of a mechanism that other cases show; quick runs leave it out.
         filled: what a NULL that old code wrote becomes, by field name.
-        created_at_zero: SQL that must be there before any table of the case (schemas, extensions).
     """
 
     name: str
@@ -65,8 +66,9 @@ class Case:
     after_creation: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     not_repeatable: tuple[str, ...] = ()
+    hazards: tuple[str, ...] = ()
+    extra: bool = False
     filled: Mapping[str, Any] = field(default_factory=dict)
-    created_at_zero: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return self.name

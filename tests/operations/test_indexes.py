@@ -59,7 +59,7 @@ def building(statement: str) -> Iterator[psycopg.Connection[Any]]:
         connect(application_name="builder") as builder,
         ThreadPoolExecutor(1) as pool,
     ):
-        under_way = pool.submit(builder.execute, statement)  # type: ignore[arg-type]
+        under_way = pool.submit(builder.execute, statement)
         waiting = "SELECT FROM pg_stat_progress_create_index WHERE pid = %s AND phase LIKE %s"
         wait_until(
             lambda: connect_once(waiting, [builder.info.backend_pid, "waiting%"]),
@@ -74,7 +74,7 @@ def building(statement: str) -> Iterator[psycopg.Connection[Any]]:
 
 def connect_once(sql: str, params: list[Any]) -> bool:
     with connect() as session:
-        return session.execute(sql, params).fetchone() is not None  # type: ignore[arg-type]
+        return session.execute(sql, params).fetchone() is not None
 
 
 class TestLeftovers:

@@ -374,19 +374,6 @@ class TestLooseEquality:
         # The fill of the backfill leaves a row alone that needs nothing.
         assert value(parcel.connection, same) == 0
 
-    def test_an_extension_s_type_with_an_equality_of_its_own_is_carried_over(
-        self, means: Runner
-    ) -> None:
-        parcel = Parcel(means)
-        parcel.run("CREATE EXTENSION citext")
-        parcel.run("CREATE TABLE parcel (id int, total citext)")
-        parcel.run("INSERT INTO parcel VALUES (1, 'a')")
-        parcel.sync()
-        parcel.run("UPDATE parcel SET total = 'A'")
-        assert parcel.row(columns="total::text, amount::text") == ("A", "A")
-        parcel.run("UPDATE parcel SET amount = 'a'")
-        assert parcel.row(columns="total::text, amount::text") == ("a", "a")
-
 
 class TestNames:
     @pytest.mark.parametrize(
