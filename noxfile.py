@@ -33,4 +33,6 @@ def tests(session: nox.Session, django: str, postgres: str) -> None:
     )
     if not found or not found.strip().endswith("bin"):
         session.skip(str(found).strip())
-    session.run("python", "-m", "pytest", *session.posargs, env={"SAFEMIGRATIONS_PG": postgres})
+    # Without arguments everything runs, also what quick runs leave out.
+    arguments = session.posargs or ["-m", ""]
+    session.run("python", "-m", "pytest", *arguments, env={"SAFEMIGRATIONS_PG": postgres})

@@ -17,15 +17,6 @@ from tests.kit.prepared import Prepared, drop_base_templates, fresh_template, pr
 __all__ = ["case_app", "database_access"]
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker that splits quick runs from complete ones."""
-    config.addinivalue_line(
-        "markers",
-        "exhaustive: an invariant for one case more of a mechanism that quick runs also try; "
-        "complete runs include them all.",
-    )
-
-
 @pytest.fixture(scope="package", autouse=True)
 def templates(database_access: None) -> Iterator[None]:
     """Drop the shared templates when the package's tests are done."""
