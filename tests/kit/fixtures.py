@@ -12,8 +12,11 @@ from tests.kit.case import APP
 
 
 @pytest.fixture(scope="package", autouse=True)
-def case_app() -> Iterator[None]:
-    """Put the cases' app, and the one that registers OpClass, into INSTALLED_APPS."""
+def case_app(database_access: None) -> Iterator[None]:
+    """Put the cases' app, and the one that registers OpClass, into INSTALLED_APPS.
+
+    django.contrib.postgres asks the database for its types when it gets ready.
+    """
     with modify_settings(INSTALLED_APPS={"append": [APP, "django.contrib.postgres"]}):
         yield
 
