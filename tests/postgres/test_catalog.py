@@ -65,9 +65,7 @@ class TestTables:
     def test_a_table_is_found_under_any_name(self, catalog: Catalog, name: str) -> None:
         run(catalog, f"CREATE TABLE {quote(name)} (id int)")
         # Django quotes db_table as it is, and so names with quotes are none that it could use.
-        table = catalog.find_table(f'public"."{name}' if '"' in name else name)
-        if '"' in name:
-            table = catalog.find_table(f'"public".{quote(name)}')
+        table = catalog.find_table(f'"public".{quote(name)}' if '"' in name else name)
         assert table is not None
         assert (table.schema, table.name, table.kind) == ("public", name, "r")
         assert catalog.is_empty(table)
