@@ -72,10 +72,10 @@ def set_not_null(runner: Runner, table: Table, column: str) -> None:
 
 
 def _native(runner: Runner, table: Table, column: str) -> None:
-    add, _ = statements(table.qualified, table.name, column, NATIVE_SINCE)
     name = _native_constraint(runner, table, column)
     if name is None:
-        runner.execute(add)
+        # Without a name of ours: PostgreSQL takes the usual one, or the next that is free.
+        runner.execute(f"ALTER TABLE {table.qualified} ADD NOT NULL {quote(column)} NOT VALID")
         name = _native_constraint(runner, table, column)
     assert name is not None
     try:
