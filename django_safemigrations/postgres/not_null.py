@@ -22,10 +22,10 @@ NATIVE_SINCE = 18
 def statements(table: str, table_name: str, column: str, major: int) -> list[str]:
     """Return the statements that make a column NOT NULL, for PostgreSQL `major`."""
     if major >= NATIVE_SINCE:
-        # NOT NULL constraints have names there; this is the one SET NOT NULL would choose.
+        # NOT NULL constraints have names there. PostgreSQL chooses it: the usual one may be taken.
         name = quote(native_name(table_name, column))
         return [
-            f"ALTER TABLE {table} ADD CONSTRAINT {name} NOT NULL {quote(column)} NOT VALID",
+            f"ALTER TABLE {table} ADD NOT NULL {quote(column)} NOT VALID",
             f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}",
         ]
     name = quote(check_name(table_name, column))
@@ -74,8 +74,7 @@ def set_not_null(runner: Runner, table: Table, column: str) -> None:
 def _native(runner: Runner, table: Table, column: str) -> None:
     name = _native_constraint(runner, table, column)
     if name is None:
-        # Without a name of ours: PostgreSQL takes the usual one, or the next that is free.
-        runner.execute(f"ALTER TABLE {table.qualified} ADD NOT NULL {quote(column)} NOT VALID")
+        runner.execute(statements(table.qualified, table.name, column, NATIVE_SINCE)[0])
         name = _native_constraint(runner, table, column)
     assert name is not None
     try:
