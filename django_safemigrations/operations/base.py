@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.migrations.operations import RemoveIndex
 from django.db.migrations.operations.base import Operation, OperationCategory
 from django.db.migrations.operations.special import SeparateDatabaseAndState
 from django.db.migrations.state import ProjectState
@@ -179,6 +180,18 @@ class _Staged(SeparateDatabaseAndState):
             if isinstance(operation, Stage)
         )
 
+    def _plainly(
+        self, app_label: str, editor: BaseDatabaseSchemaEditor, state: ProjectState
+    ) -> None:
+        """Run the state operations in the database, as Django would."""
+        for operation in self.state_operations:
+            after = state.clone()
+            operation.state_forwards(app_label, after)
+            if isinstance(operation, RemoveIndex) and editor.connection.vendor == "postgresql":
+                _drop_in_its_schema(editor, app_label, operation, state)
+            operation.database_forwards(app_label, editor, state, after)
+            state = after
+
     def database_forwards(
         self,
         app_label: str,
@@ -188,8 +201,7 @@ class _Staged(SeparateDatabaseAndState):
     ) -> None:
         """Run the stages, each with the states before and after the change."""
         if self._as_django_would(app_label, schema_editor, from_state):
-            plain = SeparateDatabaseAndState(database_operations=self.state_operations)
-            plain.database_forwards(app_label, schema_editor, from_state, to_state)
+            self._plainly(app_label, schema_editor, from_state)
             return
         # Between stages, which get the states around the whole change, other operations get
         # states of their own, as in Django's SeparateDatabaseAndState.
@@ -242,6 +254,23 @@ class _Staged(SeparateDatabaseAndState):
         told = self.state_operations or self.database_operations
         fragments = [operation.migration_name_fragment for operation in told]
         return "_".join(fragment for fragment in fragments if fragment)
+
+
+def _drop_in_its_schema(
+    editor: BaseDatabaseSchemaEditor, app_label: str, operation: RemoveIndex, state: ProjectState
+) -> None:
+    """Drop an index wherever it is: Django's DROP INDEX IF EXISTS names no schema.
+
+    On a table of a schema outside the search_path it would drop nothing and say nothing.
+    """
+    catalog = Catalog(editor.connection)
+    model = state.apps.get_model(app_label, operation.model_name)
+    if not operation.allow_migrate_model(editor.connection.alias, model):
+        return
+    table = catalog.find_table(model._meta.db_table)
+    index = catalog.index(table, operation.name) if table is not None else None
+    if index is not None:
+        editor.execute(f"DROP INDEX {index.qualified}", params=None)
 
 
 def _is_empty(

@@ -87,8 +87,8 @@ def order_and_fresh() -> None:
 
 INDEX_CASES = [
     add("one column", lambda: Index(fields=["number"], name="order_number")),
-    add("named by Django", lambda: Index(fields=["number", "code"])),
-    add("descending", lambda: Index(fields=["-placed"], name="order_placed")),
+    add("named by Django", lambda: Index(fields=["number", "code"]), extra=True),
+    add("descending", lambda: Index(fields=["-placed"], name="order_placed"), extra=True),
     add(
         "several columns",
         lambda: Index(fields=["code", "-number", "id"], name="order_several"),
@@ -133,6 +133,7 @@ INDEX_CASES = [
         lambda: BrinIndex(
             fields=["placed"], name="order_brin", pages_per_range=4, autosummarize=True
         ),
+        extra=True,
     ),
     add("hash", lambda: HashIndex(fields=["code"], name="order_hash", fillfactor=70)),
     add("spgist", lambda: SpGistIndex(fields=["code"], name="order_spgist"), extra=True),
@@ -144,8 +145,9 @@ INDEX_CASES = [
     add(
         "tablespace",
         lambda: Index(fields=["number"], name="order_space", db_tablespace="pg_default"),
+        extra=True,
     ),
-    add("name of mixed case", lambda: Index(fields=["number"], name="Order Number %s")),
+    add("name of mixed case", lambda: Index(fields=["number"], name="Order Number %s"), extra=True),
     add("table of mixed case", lambda: Index(fields=["number"], name="mixed_number"), MIXED),
     add(
         "table of mixed case, named by Django", lambda: Index(fields=["-number"]), MIXED, extra=True
@@ -165,15 +167,23 @@ INDEX_CASES = [
             Index(fields=["number"], name="order_first"),
             Index(Length("code"), name="order_second"),
         ],
+        extra=True,
     ),
     add("empty table", lambda: Index(fields=["number"], name="order_empty"), rows=0),
-    alter("db_index on an int", models.IntegerField, lambda: models.IntegerField(db_index=True)),
+    alter(
+        "db_index on an int",
+        models.IntegerField,
+        lambda: models.IntegerField(db_index=True),
+        extra=True,
+    ),
     alter(
         "db_index on a varchar",
         lambda: models.CharField(max_length=9),
         lambda: models.CharField(max_length=9, db_index=True),
     ),
-    alter("db_index on a text", models.TextField, lambda: models.TextField(db_index=True)),
+    alter(
+        "db_index on a text", models.TextField, lambda: models.TextField(db_index=True), extra=True
+    ),
     alter(
         "db_index on a nullable slug",
         lambda: models.SlugField(null=True, db_index=False),
@@ -183,11 +193,13 @@ INDEX_CASES = [
         "db_index on a varchar with a collation",
         lambda: models.CharField(max_length=9, db_collation="C"),
         lambda: models.CharField(max_length=9, db_collation="C", db_index=True),
+        extra=True,
     ),
     alter(
         "db_index with a tablespace",
         models.IntegerField,
         lambda: models.IntegerField(db_index=True, db_tablespace="pg_default"),
+        extra=True,
     ),
     alter(
         "db_index on a column with a name of its own",
@@ -239,6 +251,7 @@ INDEX_CASES = [
         "index: removed from a table of mixed case",
         lambda: order({"db_table": MIXED, "indexes": [Index(Upper("code"), name="Order Gone")]}),
         lambda: order({"db_table": MIXED}),
+        extra=True,
     ),
     Case(
         "index: removed from a table in a schema",

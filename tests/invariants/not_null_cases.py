@@ -123,7 +123,7 @@ NOT_NULL_CASES = [
     not_null("int, answered 0", models.IntegerField, 0),
     not_null("big int", models.BigIntegerField, 2**40, extra=True),
     not_null("positive int with its check", models.PositiveIntegerField, 3),
-    not_null("char", char, ""),
+    not_null("char", char, "", extra=True),
     not_null("char with quotes and percent", char, 'it\'s 100% \\ "x"'),
     not_null("text", models.TextField, "none\nat all", extra=True),
     not_null("boolean", models.BooleanField, False, extra=True),
@@ -131,6 +131,7 @@ NOT_NULL_CASES = [
         "decimal",
         lambda **o: models.DecimalField(max_digits=12, decimal_places=2, **o),
         decimal.Decimal("1.50"),
+        extra=True,
     ),
     not_null("float", models.FloatField, 0.25, extra=True),
     not_null("date", models.DateField, dt.date(2020, 2, 29), extra=True),
@@ -139,6 +140,7 @@ NOT_NULL_CASES = [
         "datetime, answered with a constant",
         models.DateTimeField,
         dt.datetime(2020, 2, 29, 12, tzinfo=dt.UTC),
+        extra=True,
     ),
     not_null(
         "datetime, answered timezone.now",
@@ -150,12 +152,8 @@ NOT_NULL_CASES = [
     not_null("uuid, answered uuid4", models.UUIDField, uuid.uuid4, filled=ANY, repeatable=False),
     not_null("json, answered with a dict", models.JSONField, {"a": [1, None]}),
     not_null("json, answered dict", models.JSONField, dict, filled={}, extra=True),
-    not_null("json, answered with a string", models.JSONField, "text"),
-    not_null(
-        "array",
-        lambda **o: ArrayField(models.IntegerField(), **o),
-        [1, 2],
-    ),
+    not_null("json, answered with a string", models.JSONField, "text", extra=True),
+    not_null("array", lambda **o: ArrayField(models.IntegerField(), **o), [1, 2], extra=True),
     not_null("binary", models.BinaryField, b"\x00\xff", extra=True),
     not_null("address", models.GenericIPAddressField, "10.0.0.1", extra=True),
     not_null(
@@ -163,6 +161,7 @@ NOT_NULL_CASES = [
         models.IntegerField,
         new=lambda: models.IntegerField(default=7),
         filled=7,
+        extra=True,
     ),
     not_null(
         "datetime with a default of its own",
@@ -186,7 +185,14 @@ NOT_NULL_CASES = [
         filled=ANY,
         repeatable=False,
     ),
-    not_null("unmappable callable as the answer", char, next_code, filled=ANY, repeatable=False),
+    not_null(
+        "unmappable callable as the answer",
+        char,
+        next_code,
+        filled=ANY,
+        repeatable=False,
+        extra=True,
+    ),
     not_null(
         "db_default",
         models.IntegerField,
@@ -204,9 +210,10 @@ NOT_NULL_CASES = [
         new=lambda: models.DateTimeField(db_default=Now()),
         filled=ANY,
         repeatable=False,
+        extra=True,
     ),
     not_null("without a default", models.IntegerField, nulls=False),
-    not_null("char without a default", char, nulls=False),
+    not_null("char without a default", char, nulls=False, extra=True),
     not_null(
         "indexed char without a default",
         lambda **o: char(db_index=True, **o),
@@ -214,9 +221,9 @@ NOT_NULL_CASES = [
         extra=True,
     ),
     not_null("unique char without a default", lambda **o: char(unique=True, **o), nulls=False),
-    not_null("indexed char", lambda **o: char(db_index=True, **o), "x"),
+    not_null("indexed char", lambda **o: char(db_index=True, **o), "x", extra=True),
     not_null("with a comment", lambda **o: char(db_comment='it\'s "this"', **o), "x"),
-    not_null("with a collation", lambda **o: char(db_collation="C", **o), "x"),
+    not_null("with a collation", lambda **o: char(db_collation="C", **o), "x", extra=True),
     not_null("column of mixed case", lambda **o: char(db_column="The Value", **o), "x"),
     not_null(
         "long column name",
@@ -229,12 +236,12 @@ NOT_NULL_CASES = [
     not_null(
         "together with a longer max_length", char, "x", new=lambda: models.CharField(max_length=40)
     ),
-    not_null("together with a comment", char, "x", new=lambda: char(db_comment="new")),
+    not_null("together with a comment", char, "x", new=lambda: char(db_comment="new"), extra=True),
     not_null("together with db_index", char, "x", new=lambda: char(db_index=True)),
     not_null("table of mixed case", models.IntegerField, 0, table=MIXED),
     not_null("table in a schema", models.IntegerField, 0, table=QUALIFIED),
-    not_null("schema of mixed case", char, "", table=QUALIFIED_MIXED),
-    not_null("long table name", models.IntegerField, 0, table=LONG),
+    not_null("schema of mixed case", char, "", table=QUALIFIED_MIXED, extra=True),
+    not_null("long table name", models.IntegerField, 0, table=LONG, extra=True),
     not_null(
         "table of mixed case, without a default",
         models.IntegerField,
@@ -247,6 +254,7 @@ NOT_NULL_CASES = [
         models.IntegerField,
         table=QUALIFIED,
         nulls=False,
+        extra=True,
     ),
     not_null(
         "name of its NOT NULL taken",
@@ -261,7 +269,7 @@ NOT_NULL_CASES = [
     not_null(
         "empty table, without a default", models.IntegerField, rows=0, nulls=False, extra=True
     ),
-    not_null("no NULL left, with a default", models.IntegerField, 0, nulls=False),
+    not_null("no NULL left, with a default", models.IntegerField, 0, nulls=False, extra=True),
     not_null(
         "in a unique_together",
         models.IntegerField,
@@ -277,6 +285,7 @@ NOT_NULL_CASES = [
                 models.CheckConstraint(condition=models.Q(value__gt=0), name="order_positive")
             ]
         },
+        extra=True,
     ),
     Case(
         "not null: two columns of one table",
@@ -291,6 +300,7 @@ NOT_NULL_CASES = [
         lambda: two_models(False),
         default=4,
         filled={"value": 4},
+        extra=True,
     ),
     Case(
         "not null: foreign key, answered 1",
@@ -324,6 +334,7 @@ NOT_NULL_CASES = [
         lambda: key(False, models.TextField(primary_key=True)),
         default=4,
         filled={"value": 4},
+        extra=True,
     ),
     Case(
         "not null: uuid primary key",

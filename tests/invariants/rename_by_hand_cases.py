@@ -33,6 +33,7 @@ BY_HAND_CASES: list[Case] = [
             "COMMENT ON COLUMN caseapp_order.total IS 'mine, 100%'",
             "COMMENT ON TABLE caseapp_order IS 'mine too'",
         ),
+        extra=True,
     ),
     rename(
         "grants, statistics target and storage by hand",
@@ -53,6 +54,7 @@ BY_HAND_CASES: list[Case] = [
             "CREATE TRIGGER by_hand BEFORE INSERT OR UPDATE ON caseapp_order"
             " FOR EACH ROW EXECUTE FUNCTION by_hand()",
         ),
+        extra=True,
     ),
     rename(
         "check of the whole row by hand",
@@ -60,6 +62,7 @@ BY_HAND_CASES: list[Case] = [
         after_creation=(
             "ALTER TABLE caseapp_order ADD CONSTRAINT by_hand CHECK (caseapp_order IS NOT NULL)",
         ),
+        extra=True,
     ),
     rename(
         "check that is not validated by hand",
@@ -79,6 +82,7 @@ BY_HAND_CASES: list[Case] = [
         "clustered by hand",
         integer(unique=True),
         after_creation=("ALTER TABLE caseapp_order CLUSTER ON caseapp_order_total_key",),
+        extra=True,
     ),
     rename(
         "foreign key to it by hand",
@@ -100,12 +104,14 @@ BY_HAND_CASES: list[Case] = [
             "COMMENT ON INDEX caseapp_order_total_key IS 'mine'",
             "COMMENT ON CONSTRAINT caseapp_order_total_key ON caseapp_order IS 'mine too'",
         ),
+        extra=True,
     ),
     rename(
         "statistics target of an index by hand",
         char(),
         lambda n: {"indexes": [Index(Upper(n), name="order_upper")]},
         after_creation=("ALTER INDEX order_upper ALTER COLUMN 1 SET STATISTICS 300",),
+        extra=True,
     ),
     rename(
         "child table by hand",
@@ -119,5 +125,6 @@ BY_HAND_CASES: list[Case] = [
             "ALTER TABLE caseapp_order ADD CONSTRAINT caseapp_order_amount_not_null"
             " CHECK (number IS NOT NULL)",
         ),
+        extra=True,
     ),
 ]

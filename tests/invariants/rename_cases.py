@@ -110,11 +110,11 @@ TWO = {"order.total": "amount", "order.code": "label"}
 RENAME_CASES = [
     # Kinds of columns
     rename("int", integer()),
-    rename("nullable int", integer(null=True)),
+    rename("nullable int", integer(null=True), extra=True),
     rename("int with a Python default", integer(default=3), extra=True),
     rename("char", char()),
     rename("nullable text", lambda: models.TextField(null=True), extra=True),
-    rename("json", models.JSONField),
+    rename("json", models.JSONField, extra=True),
     rename("nullable json", lambda: models.JSONField(null=True), extra=True),
     rename("array", lambda: ArrayField(models.CharField(max_length=20))),
     rename("nullable array", lambda: ArrayField(models.IntegerField(), null=True), extra=True),
@@ -126,13 +126,17 @@ RENAME_CASES = [
     rename("date", models.DateField, extra=True),
     rename("interval", models.DurationField, extra=True),
     rename("uuid", models.UUIDField, extra=True),
-    rename("binary", models.BinaryField),
+    rename("binary", models.BinaryField, extra=True),
     rename("address", lambda: models.GenericIPAddressField(null=True), extra=True),
     rename("positive int with its check", models.PositiveIntegerField),
     rename("nullable positive small int", lambda: models.PositiveSmallIntegerField(null=True)),
     # What a column itself carries
     rename("db_default", integer(db_default=5)),
-    rename("db_default that is an expression", lambda: models.DateTimeField(db_default=Now())),
+    rename(
+        "db_default that is an expression",
+        lambda: models.DateTimeField(db_default=Now()),
+        extra=True,
+    ),
     rename(
         "db_default and nullable",
         integer(db_default=5, null=True),
@@ -140,8 +144,8 @@ RENAME_CASES = [
         hazards=("DSM304",),
     ),
     rename("db_default of text", char(db_default="it's 100%"), extra=True),
-    rename("comment", integer(db_comment='it\'s "the" total')),
-    rename("collation", char(db_collation="C")),
+    rename("comment", integer(db_comment='it\'s "the" total'), extra=True),
+    rename("collation", char(db_collation="C"), extra=True),
     rename("collation, comment, unique", char(db_collation="C", db_comment="x", unique=True)),
     # Indexes and unique constraints of the field
     rename("int, indexed", integer(db_index=True), extra=True),
@@ -149,17 +153,22 @@ RENAME_CASES = [
     rename(
         "text, indexed, with its like index", lambda: models.TextField(db_index=True), extra=True
     ),
-    rename("slug", lambda: models.SlugField(null=True)),
-    rename("int, unique", integer(unique=True)),
+    rename("slug", lambda: models.SlugField(null=True), extra=True),
+    rename("int, unique", integer(unique=True), extra=True),
     rename("char, unique", char(unique=True)),
-    rename("char, unique and nullable", char(unique=True, null=True)),
-    rename("int, indexed, with a tablespace", integer(db_index=True, db_tablespace="pg_default")),
+    rename("char, unique and nullable", char(unique=True, null=True), extra=True),
+    rename(
+        "int, indexed, with a tablespace",
+        integer(db_index=True, db_tablespace="pg_default"),
+        extra=True,
+    ),
     # Several columns
     rename("unique_together", integer(), lambda n: {"unique_together": [(n, "number")]}),
     rename(
         "unique_together, second and twice",
         char(),
         lambda n: {"unique_together": [("number", n), (n, "code", "number")]},
+        extra=True,
     ),
     rename(
         "ordering", integer(), lambda n: {"ordering": [f"-{n}"], "get_latest_by": n}, extra=True
@@ -173,6 +182,7 @@ RENAME_CASES = [
         lambda n: {"indexes": [Index(fields=[n, "number"])]},
         old=LONG_FIELD,
         new=LONG_FIELD_2,
+        extra=True,
     ),
     rename(
         "long names of table and column",
@@ -181,7 +191,7 @@ RENAME_CASES = [
         old=LONG_FIELD,
         new=LONG_FIELD_2,
     ),
-    rename("table of mixed case", char(unique=True), lambda n: {"db_table": MIXED}),
+    rename("table of mixed case", char(unique=True), lambda n: {"db_table": MIXED}, extra=True),
     rename(
         "table of mixed case with an index and unique_together",
         integer(),
@@ -191,7 +201,7 @@ RENAME_CASES = [
             "unique_together": [(n, "number")],
         },
     ),
-    rename("table in a schema", integer(), lambda n: {"db_table": QUALIFIED}),
+    rename("table in a schema", integer(), lambda n: {"db_table": QUALIFIED}, extra=True),
     rename(
         "table in a schema, with an index",
         integer(db_index=True),
@@ -218,6 +228,7 @@ RENAME_CASES = [
         lambda: keyed("total", models.TextField(primary_key=True)),
         lambda: keyed("amount", models.TextField(primary_key=True)),
         renames={"order.total": "amount"},
+        extra=True,
     ),
     Case(
         "rename: child's field",
@@ -230,6 +241,7 @@ RENAME_CASES = [
         lambda: place("code"),
         lambda: place("label"),
         renames={"place.code": "label"},
+        extra=True,
     ),
     # Several renames
     Case(
@@ -237,6 +249,7 @@ RENAME_CASES = [
         lambda: two_fields("total", "code"),
         lambda: two_fields("amount", "label"),
         renames=TWO,
+        extra=True,
     ),
     Case(
         "rename: two fields of one index",
@@ -278,6 +291,7 @@ RENAME_CASES = [
         lambda: with_db_column("total", "The Column"),
         lambda: with_db_column("amount", "The Column"),
         renames={"order.total": "amount"},
+        extra=True,
     ),
     Case(
         "rename: the column keeps its name",

@@ -31,10 +31,12 @@ def constrained(name: str, make: Callable[[str], Any], field: Any = None, **more
 
 RENAME_INDEX_CASES = [
     # Meta.indexes
-    indexed("named", lambda n: Index(fields=[n], name="order_named")),
+    indexed("named", lambda n: Index(fields=[n], name="order_named"), extra=True),
     indexed("named by Django", lambda n: Index(fields=[n, "number"])),
-    indexed("descending", lambda n: Index(fields=["number", f"-{n}"], name="order_down")),
-    indexed("expression", lambda n: Index(Upper(n), "number", name="order_up"), char()),
+    indexed(
+        "descending", lambda n: Index(fields=["number", f"-{n}"], name="order_down"), extra=True
+    ),
+    indexed("expression", lambda n: Index(Upper(n), "number", name="order_up"), char(), extra=True),
     indexed(
         "expression with order",
         lambda n: Index(Lower(n).desc(nulls_last=True), name="order_lower"),
@@ -44,6 +46,7 @@ RENAME_INDEX_CASES = [
     indexed(
         "two columns of which one in an expression",
         lambda n: Index(F(n) + F("number"), name="order_sum"),
+        extra=True,
     ),
     indexed(
         "operator class",
@@ -71,6 +74,7 @@ RENAME_INDEX_CASES = [
         "gin",
         lambda n: GinIndex(fields=[n], name="order_gin", opclasses=["jsonb_path_ops"]),
         models.JSONField,
+        extra=True,
     ),
     indexed(
         "brin", lambda n: BrinIndex(fields=[n], name="order_brin", pages_per_range=2), extra=True
@@ -105,10 +109,12 @@ RENAME_INDEX_CASES = [
         lambda n: UniqueConstraint(
             fields=["code"], name="order_uq", condition=Q(**{f"{n}__gt": 0})
         ),
+        extra=True,
     ),
     constrained(
         "unique constraint with include",
         lambda n: UniqueConstraint(fields=[n], include=["code"], name="order_uq"),
+        extra=True,
     ),
     constrained(
         "unique constraint that includes it",
@@ -151,6 +157,7 @@ RENAME_INDEX_CASES = [
         lambda n: CheckConstraint(
             condition=Q(**{f"{n}__gte": 0}) | Q(number__lt=F(n)), name="order_ck"
         ),
+        extra=True,
     ),
     constrained(
         "check constraint on text",

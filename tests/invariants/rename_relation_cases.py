@@ -64,9 +64,9 @@ RENAME_RELATION_CASES = [
     # Relations
     related("foreign key"),
     related("foreign key, nullable", null=True, extra=True),
-    related("foreign key without a constraint", db_constraint=False),
+    related("foreign key without a constraint", db_constraint=False, extra=True),
     related("foreign key without an index", db_index=False, extra=True),
-    related("foreign key to a varchar", to_field="code"),
+    related("foreign key to a varchar", to_field="code", extra=True),
     related(
         "foreign key in an index and unique_together",
         meta=lambda n: {
@@ -93,5 +93,6 @@ RENAME_RELATION_CASES = [
         lambda: referenced("code", db_index=False),
         lambda: referenced("sku", db_index=False),
         renames={"customer.code": "sku"},
+        extra=True,
     ),
 ]

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.kit import chain as chains
 from tests.kit.prepared import Prepared
 from tests.kit.probe import probe
+
+# About the table, not about the package: what is wrong with a case shows in its journey, too.
+pytestmark = pytest.mark.exhaustive
 
 
 def test_old_code_works_on_the_old_schema_and_new_code_on_plain_djangos(

@@ -7,7 +7,15 @@ from collections.abc import Callable
 import pytest
 from django.db import connection
 
-from tests.invariants.cases import CASES, KILLED, KILLED_ON_THE_WAY_BACK, among, parameters
+from tests.invariants.cases import (
+    CASES,
+    KILLED,
+    KILLED_ON_THE_WAY_BACK,
+    NOT_KILLABLE,
+    among,
+    parameters,
+)
+from tests.kit import chain as chains
 from tests.kit.case import Case
 from tests.kit.databases import scratch_database
 from tests.kit.kill import run_killed
@@ -17,7 +25,11 @@ MOST_KILLS = 80
 """No chain of the cases has so many changes; more would be a loop that never ends."""
 
 
-@pytest.mark.parametrize("case", parameters(CASES, among(KILLED)))
+KILLABLE = [case for case in CASES if case.name not in NOT_KILLABLE]
+BEYOND_US = [case for case in CASES if case.name in NOT_KILLABLE]
+
+
+@pytest.mark.parametrize("case", parameters(KILLABLE, among(KILLED)))
 def test_killed_after_each_change_and_run_again_it_ends_in_the_same_schema_and_rows(
     case: Case,
 ) -> None:
@@ -25,13 +37,29 @@ def test_killed_after_each_change_and_run_again_it_ends_in_the_same_schema_and_r
         _kill_everywhere(prepared, prepared.template, prepared.run, prepared.after)
 
 
-@pytest.mark.parametrize("case", parameters(CASES, among(KILLED_ON_THE_WAY_BACK)))
+@pytest.mark.parametrize("case", parameters(KILLABLE, among(KILLED_ON_THE_WAY_BACK)))
 def test_killed_on_the_way_back_and_run_again_it_ends_where_it_began(case: Case) -> None:
     with prepare(case) as prepared, prepared.database():
         prepared.run()
         name = str(connection.settings_dict["NAME"])
         connection.close()
         _kill_everywhere(prepared, name, prepared.reverse, prepared.back)
+
+
+@pytest.mark.parametrize("case", parameters(BEYOND_US, lambda case: False))
+def test_what_is_left_out_here_plain_django_cannot_do_either(case: Case) -> None:
+    with prepare(case) as prepared:
+        with pytest.raises(AssertionError, match="COMMIT: then ProgrammingError"):
+            _kill_everywhere(
+                prepared,
+                prepared.template,
+                lambda: _plainly(prepared),
+                prepared.after,
+            )
+
+
+def _plainly(prepared: Prepared) -> None:
+    chains.migrate(prepared.plain, prepared.plain.change[-1])
 
 
 def _kill_everywhere(

@@ -107,6 +107,12 @@ TOGETHER_CASES = [
     case("rename, and its index named anew", index_named_anew, renames=RENAMED),
     case("rename, and its check changed", check_changed, renames=RENAMED),
     case("rename, and a nullable field added", field_added, renames=RENAMED),
-    case("rename, and a model added", model_added, renames=RENAMED),
-    case("not null, and an index on it", not_null_and_index, default=0, filled={"number": 0}),
+    case("rename, and a model added", model_added, renames=RENAMED, extra=True),
+    case(
+        "not null, and an index on it",
+        not_null_and_index,
+        default=0,
+        filled={"number": 0},
+        extra=True,
+    ),
 ]

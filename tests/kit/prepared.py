@@ -140,9 +140,9 @@ def prepare(case: Case, *, plain_ends: bool = True) -> Iterator[Prepared]:
         after = back = before
         if plain_ends:
             with scratch_database(template):
-                _migrate_plainly(plain, (plain.initial + plain.change)[-1])
+                migrate_plainly(plain, (plain.initial + plain.change)[-1])
                 after = content(case)
-                _migrate_plainly(plain, plain.initial[-1])
+                migrate_plainly(plain, plain.initial[-1])
                 back = Content(before.schema, content(case).rows)
         migrations = [chain.migration(name) for name in chain.change]
         yield Prepared(case, chain, plain, template, before, after, back, migrations)
@@ -150,7 +150,8 @@ def prepare(case: Case, *, plain_ends: bool = True) -> Iterator[Prepared]:
         drop_database(template)
 
 
-def _migrate_plainly(plain: chains.Chain, name: str) -> None:
+def migrate_plainly(plain: chains.Chain, name: str) -> None:
+    """Migrate `default` by a plain chain, with the help that Django needs to drop every index."""
     # Django's DROP INDEX IF EXISTS names no schema: without this it would silently drop
     # nothing for a table outside of public, and be no yardstick.
     path = ", ".join(f'"{name}"' for name in ("public", *SCHEMAS))
