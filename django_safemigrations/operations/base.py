@@ -10,7 +10,7 @@ state operations run in the database as Django wrote them and the stages do noth
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.operations import RemoveIndex
@@ -47,6 +47,14 @@ class Stage(Operation):
     reversible = True
     category = OperationCategory.ALTERATION
 
+    # What the linter has to know of a stage.
+    concurrent: ClassVar[str] = ""
+    """The statement that can't run in a transaction, if there is one."""
+    batched: ClassVar[bool] = False
+    """Whether it works in batches, each of which must be able to commit."""
+    finishes: ClassVar[str] = ""
+    """The stage, by class name, without which this one has nothing to do."""
+
     def __init__(self, model_name: str) -> None:
         self.model_name = model_name
 
@@ -57,6 +65,19 @@ class Stage(Operation):
 
     def state_forwards(self, app_label: str, state: ProjectState) -> None:
         """Change nothing: the container's state operations do."""
+
+    def models(
+        self, app_label: str, from_state: ProjectState, to_state: ProjectState
+    ) -> tuple[Any, Any]:
+        """Return the model before and after the change; override it where one is missing."""
+        return (
+            from_state.apps.get_model(app_label, self.model_name),
+            to_state.apps.get_model(app_label, self.model_name),
+        )
+
+    def db_table(self, app_label: str, state: ProjectState) -> str | None:
+        """Return the table that must be empty for Django's own way, None if there is none."""
+        return str(state.apps.get_model(app_label, self.model_name)._meta.db_table)
 
     def database_forwards(
         self,
@@ -91,8 +112,7 @@ class Stage(Operation):
         from_state: ProjectState,
         to_state: ProjectState,
     ) -> None:
-        before = from_state.apps.get_model(app_label, self.model_name)
-        after = to_state.apps.get_model(app_label, self.model_name)
+        before, after = self.models(app_label, from_state, to_state)
         if not self.allow_migrate_model(editor.connection.alias, after):
             return
         if editor.collect_sql:
@@ -276,9 +296,9 @@ def _drop_in_its_schema(
 def _is_empty(
     editor: BaseDatabaseSchemaEditor, app_label: str, stage: Stage, state: ProjectState
 ) -> bool:
-    model = state.apps.get_model(app_label, stage.model_name)
+    name = stage.db_table(app_label, state)
     catalog = Catalog(editor.connection)
-    table = catalog.find_table(model._meta.db_table)
+    table = catalog.find_table(name) if name is not None else None
     return table is None or (table.kind == "r" and catalog.is_empty(table))
 
 

@@ -115,6 +115,8 @@ class CreateIndexConcurrently(_IndexStage):
     Source: https://www.postgresql.org/docs/current/sql-createindex.html
     """
 
+    concurrent = "CREATE INDEX CONCURRENTLY"
+
     def forwards(self, runner: Runner, before: Any, after: Any) -> None:
         """Build it."""
         self._build(runner, after)
@@ -151,6 +153,8 @@ class DropIndexConcurrently(_IndexStage):
     Locks: SHARE UPDATE EXCLUSIVE: reads and writes go on.
     Source: https://www.postgresql.org/docs/current/sql-dropindex.html
     """
+
+    concurrent = "DROP INDEX CONCURRENTLY"
 
     def forwards(self, runner: Runner, before: Any, after: Any) -> None:
         """Drop it."""
@@ -245,6 +249,8 @@ class CreateFieldIndexesConcurrently(_FieldIndexStage):
     Locks: SHARE UPDATE EXCLUSIVE: reads and writes go on.
     """
 
+    concurrent = "CREATE INDEX CONCURRENTLY"
+
     def forwards(self, runner: Runner, before: Any, after: Any) -> None:
         """Build them."""
         self._build(runner, after)
@@ -280,6 +286,8 @@ class DropFieldIndexesConcurrently(_FieldIndexStage):
 
     Locks: SHARE UPDATE EXCLUSIVE: reads and writes go on.
     """
+
+    concurrent = "DROP INDEX CONCURRENTLY"
 
     def forwards(self, runner: Runner, before: Any, after: Any) -> None:
         """Drop them."""

@@ -176,6 +176,8 @@ class StopFillingNulls(_ValueStage):
     Locks: ACCESS EXCLUSIVE for an instant, no scan.
     """
 
+    finishes = "FillNullsOnWrite"
+
     def forwards(self, runner: Runner, before: Any, after: Any) -> None:
         """Remove the trigger."""
         _remove(runner, self, after)
@@ -220,6 +222,8 @@ class BackfillNulls(_ValueStage):
 
     Locks: ROW EXCLUSIVE; the batch's rows for about BATCH_TIME milliseconds.
     """
+
+    batched = True
 
     def forwards(self, runner: Runner, before: Any, after: Any) -> None:
         """Fill the NULLs."""

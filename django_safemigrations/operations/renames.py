@@ -199,6 +199,8 @@ class BackfillSyncedColumns(_RenameStage):
     Locks: ROW EXCLUSIVE; the batch's rows for about BATCH_TIME milliseconds.
     """
 
+    batched = True
+
     def forwards(self, runner: Runner, before: Any, after: Any) -> None:
         """Copy the values."""
         pairs = self.old_to_new(runner, before)
@@ -230,6 +232,8 @@ class CopyIndexes(_RenameStage):
 
     Locks: SHARE UPDATE EXCLUSIVE: reads and writes go on.
     """
+
+    concurrent = "CREATE INDEX CONCURRENTLY"
 
     def forwards(self, runner: Runner, before: Any, after: Any) -> None:
         """Build the copies."""
@@ -295,6 +299,8 @@ class DropSyncedColumns(_RenameStage):
     Locks: ACCESS EXCLUSIVE for an instant, no scan; for a foreign key on the referenced
     table too.
     """
+
+    finishes = "AddSyncedColumns"
 
     def forwards(self, runner: Runner, before: Any, after: Any) -> None:
         """Drop it."""

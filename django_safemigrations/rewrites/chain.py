@@ -42,5 +42,10 @@ class Chain:
     after: str = ""
     note: str = ""
 
+    @property
+    def operations(self) -> tuple[Operation, ...]:
+        """All its operations."""
+        return (*self.expand, *self.contract)
+
 
 Step = Plain | Chain

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from django.db.migrations import AddIndex, AlterField, RemoveIndex
+from typing import Any
+
+from django.db.migrations import (
+    AddIndex,
+    AlterField,
+    AlterModelManagers,
+    AlterModelOptions,
+    AlterModelTableComment,
+    RemoveField,
+    RemoveIndex,
+    RenameField,
+)
 from django.db.migrations.operations.base import Operation
 
 from django_safemigrations.operations import (
@@ -13,8 +24,11 @@ from django_safemigrations.operations import (
     DropIndexConcurrently,
     Expand,
 )
-from django_safemigrations.rewrites.chain import Chain
+from django_safemigrations.rewrites.chain import Chain, Step
+from django_safemigrations.rewrites.context import Context, Rule
+from django_safemigrations.rewrites.references import uses_field
 
+STATE_ONLY = (AlterModelManagers, AlterModelOptions, AlterModelTableComment)
 BUILD = "CREATE INDEX would make every write wait until it is built, so it is built concurrently"
 DROP = "old code may still need it, and DROP INDEX would make every query wait"
 
@@ -51,6 +65,12 @@ def remove_index(app_label: str, operation: RemoveIndex, *, at_once: bool) -> Ch
     )
 
 
+def change_index(app_label: str, operation: AlterField) -> Chain:
+    """Build or drop the indexes of a field that gets or loses db_index=True."""
+    field: Any = operation.field
+    return (index_field if field.db_index else unindex_field)(app_label, operation)
+
+
 def index_field(app_label: str, operation: AlterField) -> Chain:
     """Build the indexes of db_index=True concurrently."""
     model, name = operation.model_name, operation.name
@@ -81,3 +101,38 @@ def unindex_field(app_label: str, operation: AlterField) -> Chain:
         ),
         after=DROP,
     )
+
+
+def _in_the_way(operation: RemoveIndex, context: Context) -> bool:
+    """Whether a later operation of this run needs the index gone, in state or database."""
+    model = context.model(operation.model_name)
+    there = model.options.get("indexes", [])
+    index = next((item for item in there if item.name == operation.name), None)
+    for other in context.later:
+        about = str(getattr(other, "model_name", ""))
+        if not about:
+            whole = str(getattr(other, "old_name", getattr(other, "name", "")))
+            if whole.lower() == model.name_lower and not isinstance(other, STATE_ONLY):
+                # The model is renamed or deleted, or gets another table.
+                return True
+        elif about.lower() != model.name_lower:
+            continue
+        elif type(other) is AddIndex and other.index.name == operation.name:
+            return True
+        elif isinstance(other, AlterField | RemoveField | RenameField):
+            name = getattr(other, "old_name", getattr(other, "name", ""))
+            if index is None or uses_field(index, name):
+                return True
+    return False
+
+
+def _add(operation: AddIndex, context: Context) -> list[Step]:
+    return [add_index(context.app_label, operation)]
+
+
+def _remove(operation: RemoveIndex, context: Context) -> list[Step]:
+    at_once = _in_the_way(operation, context)
+    return [remove_index(context.app_label, operation, at_once=at_once)]
+
+
+RULES: dict[type, Rule] = {AddIndex: _add, RemoveIndex: _remove}

@@ -78,6 +78,15 @@ def test_staged_operations_lint_clean(prepared: Prepared) -> None:
     assert codes == prepared.case.hazards, prepared.explain([str(finding) for finding in found])
 
 
+def test_what_plain_django_writes_gives_its_hazard(prepared: Prepared) -> None:
+    wanted = prepared.case.plain_hazards
+    with prepared.plain.installed():
+        keys = [(LABEL, name) for name in prepared.plain.change]
+        findings = lint_migrations(prepared.plain.loader(), keys)
+    codes = sorted({finding.code for finding in findings})
+    assert wanted is None or codes == sorted(wanted), prepared.plain.source()
+
+
 def test_makemigrations_asks_nothing_that_django_would_not_ask(journey: Journey) -> None:
     assert sorted(journey.prepared.chain.asked) == sorted(journey.prepared.plain.asked)
 

@@ -52,6 +52,10 @@ class Case:
         hazards: codes that the linter is to report on the staged files.
         extra: a variant of a mechanism that other cases show; quick runs leave it out.
         filled: what a NULL that old code wrote becomes, by field name.
+        plain_hazards: codes that the linter is to report on what plain Django writes, each once;
+            None: not looked at.
+        change: the row of the support matrix that the case speaks for.
+        shape: the column of the support matrix: the kind of table.
     """
 
     name: str
@@ -69,6 +73,9 @@ class Case:
     hazards: tuple[str, ...] = ()
     extra: bool = False
     filled: Mapping[str, Any] = field(default_factory=dict)
+    plain_hazards: tuple[str, ...] | None = None
+    change: str = ""
+    shape: str = "ordinary table"
 
     def __str__(self) -> str:
         return self.name

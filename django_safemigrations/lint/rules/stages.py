@@ -11,27 +11,16 @@ from django_safemigrations.lint.rules.indexes import NOT_ATOMIC, in_transaction
 from django_safemigrations.lint.tables import table_name
 from django_safemigrations.phases import Phase
 
-CONCURRENT = {
-    "CreateIndexConcurrently": "CREATE INDEX CONCURRENTLY",
-    "CreateFieldIndexesConcurrently": "CREATE INDEX CONCURRENTLY",
-    "CopyIndexes": "CREATE INDEX CONCURRENTLY",
-    "DropFieldIndexesConcurrently": "DROP INDEX CONCURRENTLY",
-    "DropIndexConcurrently": "DROP INDEX CONCURRENTLY",
-}
-BACKFILLS = frozenset({"BackfillNulls", "BackfillSyncedColumns"})
-FIRST_HALVES = {"DropSyncedColumns": "AddSyncedColumns", "StopFillingNulls": "FillNullsOnWrite"}
-
 
 def judge_stage(stage: Any, phase: Phase | None, context: Context) -> Iterator[Observation]:
     """Judge one stage inside an Expand or a Contract."""
     name = our_name(stage) or ""
-    if name in FIRST_HALVES.values():
-        for half in _halves(name, stage, context):
-            context.history.begun[half] = context.key
+    for half in _halves(name, stage, context):
+        context.history.begun[half] = context.key
     in_transaction_here = context.is_atomic() and not context.migration.replaces
-    if name in CONCURRENT and in_transaction_here:
-        yield in_transaction(CONCURRENT[name])
-    if name in BACKFILLS and in_transaction_here:
+    if stage.concurrent and in_transaction_here:
+        yield in_transaction(stage.concurrent)
+    if stage.batched and in_transaction_here:
         yield Observation(
             "DSM402",
             f"{name} runs its batches in the transaction of this migration: rows stay locked until "
@@ -42,9 +31,9 @@ def judge_stage(stage: Any, phase: Phase | None, context: Context) -> Iterator[O
         yield from _old_writers(stage, context)
     if name == "AddSyncedColumns":
         yield from _ambiguous_null(stage, context)
-    if name in FIRST_HALVES:
+    if stage.finishes:
         yield from _missing_half(name, stage, context)
-        for half in _halves(FIRST_HALVES[name], stage, context):
+        for half in _halves(stage.finishes, stage, context):
             context.history.begun.pop(half, None)
 
 
@@ -54,8 +43,10 @@ def _halves(name: str, stage: Any, context: Context) -> Iterator[tuple[str, ...]
     if hasattr(stage, "renames"):
         for old, new in stage.renames.items():
             yield (*start, old.lower(), new.lower())
-    else:
+    elif hasattr(stage, "name"):
         yield (*start, stage.name.lower())
+    else:
+        yield start
 
 
 def _old_writers(stage: Any, context: Context) -> Iterator[Observation]:
@@ -95,7 +86,7 @@ def _missing_half(name: str, stage: Any, context: Context) -> Iterator[Observati
     if (context.app_label, stage.model_name.lower()) in context.history.squashed:
         # The chain's first half may have been folded into the squash that creates the table.
         return
-    first = FIRST_HALVES[name]
+    first = stage.finishes
     ancestors = context.ancestors()
     for half in _halves(first, stage, context):
         key = context.history.begun.get(half)

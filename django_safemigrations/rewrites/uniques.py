@@ -1,0 +1,21 @@
+"""Fields that become unique, or stop being it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.migrations import AlterField
+
+from django_safemigrations.phases import Phase
+from django_safemigrations.rewrites.chain import Plain, Step
+from django_safemigrations.rewrites.context import Context
+
+
+def phase(context: Context, operation: AlterField, old: Any) -> Phase:
+    """Return the phase in which the state of a changed ``unique`` changes."""
+    return Phase.EXPAND
+
+
+def change_unique(context: Context, operation: AlterField, old: Any) -> list[Step]:
+    """Stage an AlterField that does nothing but change ``unique``."""
+    return [Plain(operation)]
