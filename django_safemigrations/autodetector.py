@@ -62,7 +62,8 @@ def stage(changes: Changes, state: ProjectState, graph: Any = None) -> Changes:
     settings = get_settings()
     state = _own_copy(state)
     created: set[tuple[str, str]] = set()
-    parts: dict[str, _Parts] = {app_label: _Parts(app_label) for app_label in changes}
+    by_phase = settings.grouping == "phase"
+    parts = {app_label: _Parts(app_label, by_phase=by_phase) for app_label in changes}
     for migration in _in_order(changes):
         steps = rewrite(migration.app_label, migration.operations, state, settings, created)
         parts[migration.app_label].add(migration, steps)
@@ -123,8 +124,9 @@ def _in_order(changes: Changes) -> list[AnyMigration]:
 class _Parts:
     """The migrations of one app: all expands in their order, then all contracts."""
 
-    def __init__(self, app_label: str) -> None:
+    def __init__(self, app_label: str, *, by_phase: bool) -> None:
         self.app_label = app_label
+        self.by_phase = by_phase
         self.expands: list[AnyMigration] = []
         self.contracts: list[AnyMigration] = []
         self.leftover: set[Any] = set()
@@ -151,6 +153,8 @@ class _Parts:
                 self.contracts.append(self._staged(migration, step, Phase.CONTRACT))
         if plain:
             expands.append(self._part(migration, plain))
+        if self.by_phase:
+            expands = _merged(expands)
         if expands:
             _note(expands[0], notes)
         self._append_expand(expands, migration)
@@ -167,6 +171,8 @@ class _Parts:
 
     def migrations(self) -> list[AnyMigration]:
         """Return the app's migrations, each depending on the one before it."""
+        if self.by_phase:
+            self.contracts = _merged(self.contracts)
         ordered = [*self.expands, *self.contracts]
         own = {migration.name for migration in ordered}
         for position, migration in enumerate(ordered):
@@ -198,6 +204,8 @@ class _Parts:
         if phase is Phase.CONTRACT:
             name = f"{name}_contract"
         part.staged_name = name
+        part.title = chain.title
+        part.phase = phase
         if phase is Phase.EXPAND:
             after = " Its contract follows when no old code is left." if chain.contract else ""
             reason = f"Expand: {chain.title}. {_sentence(chain.why)}{after}"
@@ -208,6 +216,45 @@ class _Parts:
             )
         part.reason = reason
         return part
+
+
+def _merged(parts: list[AnyMigration]) -> list[AnyMigration]:
+    """Pour staged parts that stand side by side into the first of them.
+
+    Plain ones stay apart: they run in a transaction, and what is not atomic and not ours
+    could not be run again after it was killed in the middle.
+    """
+    merged: list[AnyMigration] = []
+    for part in parts:
+        last = merged[-1] if merged else None
+        if last is None or not (getattr(part, "reason", "") and getattr(last, "reason", "")):
+            merged.append(part)
+            continue
+        last.operations = [*last.operations, *part.operations]
+        last.title = f"{last.title}; {part.title}"
+        last.staged_name = _name_of_all(last)
+        last.reason = _reason_of_all(last)
+    return merged
+
+
+def _name_of_all(part: AnyMigration) -> str:
+    name = ""
+    for fragment in filter(None, (o.migration_name_fragment for o in part.operations)):
+        longer = f"{name}_{fragment}" if name else fragment[:LONGEST_NAME].rstrip("_")
+        if len(longer) > LONGEST_NAME:
+            name = f"{name}_and_more"
+            break
+        name = longer
+    return f"{name}_contract" if part.phase is Phase.CONTRACT else name
+
+
+def _reason_of_all(part: AnyMigration) -> str:
+    if part.phase is Phase.EXPAND:
+        return f"Expand: {part.title}. Old and new code both work afterwards."
+    return (
+        f"Contract: {part.title}. It runs when no old code is left. "
+        "Run it with `manage.py safemigrate --phase contract`."
+    )
 
 
 def _sentence(text: str) -> str:

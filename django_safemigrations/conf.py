@@ -22,6 +22,7 @@ CHECKLIST_ITEMS = (
 )
 LEVELS = ("require", "warn", "off")
 RENAME_WAYS = ("dual_write", "db_column")
+GROUPINGS = ("change", "phase")
 PLAIN_MIGRATE_WAYS = ("refuse", "warn", "allow")
 
 
@@ -43,6 +44,7 @@ class Settings:
         lock_budget: seconds a statement may try again before the migration fails.
         batch_time: milliseconds a backfill batch should take.
         rename_field: "dual_write" (second column and trigger) or "db_column" (no database work).
+        grouping: one chain of files for each "change", or for each "phase".
         plain_migrate: what `migrate` does with a contract to run: refuse, warn or allow.
         checklist: level of each checklist item: require, warn or off.
         evidence_max_age: hours for which recorded evidence counts.
@@ -53,6 +55,7 @@ class Settings:
     lock_budget: float = 120.0
     batch_time: int = 100
     rename_field: str = "dual_write"
+    grouping: str = "change"
     plain_migrate: str = "refuse"
     checklist: Mapping[str, str] = field(
         default_factory=lambda: dict.fromkeys(CHECKLIST_ITEMS, "require")
@@ -122,6 +125,7 @@ CHECKS: dict[str, Callable[[str, object], list[Problem]]] = {
     "LOCK_BUDGET": _positive,
     "BATCH_TIME": _milliseconds,
     "RENAME_FIELD": _one_of(RENAME_WAYS),
+    "GROUPING": _one_of(GROUPINGS),
     "PLAIN_MIGRATE": _one_of(PLAIN_MIGRATE_WAYS),
     "CHECKLIST": _checklist,
     "EVIDENCE_MAX_AGE": _positive,

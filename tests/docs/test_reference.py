@@ -13,6 +13,7 @@ from django_safemigrations import operations
 from django_safemigrations.conf import (
     CHECKLIST_ITEMS,
     CHECKS,
+    GROUPINGS,
     LEVELS,
     PLAIN_MIGRATE_WAYS,
     RENAME_WAYS,
@@ -23,7 +24,12 @@ from tests.docs.markdown import DOCS, rows, sections
 
 OPERATIONS = sections(DOCS / "reference" / "operations.md", 3)
 SETTINGS = DOCS / "reference" / "settings.md"
-CHOICES = {"RENAME_FIELD": RENAME_WAYS, "PLAIN_MIGRATE": PLAIN_MIGRATE_WAYS, "CHECKLIST": LEVELS}
+CHOICES = {
+    "RENAME_FIELD": RENAME_WAYS,
+    "GROUPING": GROUPINGS,
+    "PLAIN_MIGRATE": PLAIN_MIGRATE_WAYS,
+    "CHECKLIST": LEVELS,
+}
 UNITS = {
     "LOCK_TIMEOUT": "milliseconds",
     "LOCK_BUDGET": "seconds",
