@@ -96,7 +96,9 @@ class Actor:
         self.generation = generation
         self.model = model
         self.label = model._meta.model_name or ""
-        self.values = Values(case.values, nulls=case.nulls, using=using)
+        self.values = Values(
+            case.values_of(generation), nulls=case.nulls, using=using, distinct=case.distinct
+        )
         self.using = using
         self.space = space
         self.contended = contended
@@ -110,6 +112,7 @@ class Actor:
             key
             for key in unique_keys(model)
             if not any(f.is_relation and f.unique for f in map(self._field, key))
+            and not (generation == "old" and key in case.lost_keys)
         ]
         self.keys = keys
         self.unique = unique_fields(model)
@@ -240,7 +243,12 @@ class Actor:
                     unique_fields=list(key),
                     update_fields=rest_names,
                 )
-                self.touched.update(instance.pk for instance in made)
+                if len(self.model._meta.pk_fields) > 1:
+                    # A composite key is given, and is not that of the row that was there.
+                    known = [self.rows.values_list("pk", flat=True).get(**f) for f, _ in several]
+                    self.touched.update(known)
+                else:
+                    self.touched.update(instance.pk for instance in made)
         key_names = [f.name for f in self.model._meta.pk_fields]
         values = self.row(explicit=True)
         again = self.row(explicit=True)
@@ -268,7 +276,9 @@ class Actor:
     def update_or_create(self) -> None:
         for names in self.keys:
             lookup, rest = self.contended_row(names)
-            instance, _ = self.rows.update_or_create(**lookup, defaults=rest)
+            key_names = {f.attname for f in self.model._meta.pk_fields}
+            kept = {name: value for name, value in rest.items() if name not in key_names}
+            instance, _ = self.rows.update_or_create(**lookup, defaults=kept, create_defaults=rest)
             self.touched.add(instance.pk)
         values, again = self.row(explicit=True), self.row(explicit=True)
         key = {f.attname: values.pop(f.attname) for f in self.model._meta.pk_fields}
@@ -422,7 +432,8 @@ class Actor:
             self.delete,
             self.delete_by_query,
         ]
-        return [(f"{self.label}.{call.__name__}", call) for call in writes]
+        made = [call for call in writes if call.__name__ not in self.case.unmade]
+        return [(f"{self.label}.{call.__name__}", call) for call in made]
 
     def attempt(self, name: str, call: Callable[[], None], last: LastStatement) -> Failure | None:
         """Make a call; return what went wrong, if anything."""

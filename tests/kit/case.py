@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal, TypeAlias
@@ -18,6 +19,10 @@ LABEL = "caseapp"
 
 Generation: TypeAlias = Literal["old", "new"]
 
+Dress: TypeAlias = "Callable[[str, Any, dict[str, Any], dict[str, Any]], Any]"
+dressing: ContextVar[Dress | None] = ContextVar("dressing", default=None)
+"""Changes what `define` is given (name, base, meta, attributes) and returns the base."""
+
 
 def define(name: str, /, bases: Any = Model, meta: Any = None, **attributes: Any) -> Any:
     """Define a model of the case app, as a class statement in its models.py would.
@@ -28,7 +33,10 @@ def define(name: str, /, bases: Any = Model, meta: Any = None, **attributes: Any
         meta: options of class Meta.
         attributes: the fields.
     """
-    options = type("Meta", (), {"app_label": LABEL, **(meta or {})})
+    meta, dress = dict(meta or {}), dressing.get()
+    if dress is not None:
+        bases = dress(name, bases, meta, attributes)
+    options = type("Meta", (), {"app_label": LABEL, **meta})
     return type(name, (bases,), {"__module__": f"{APP}.models", "Meta": options, **attributes})
 
 
@@ -40,7 +48,8 @@ class Case:
         name: readable and unique; the id of the parametrised tests.
         old: defines the models of the code that serves now (see `define`).
         new: defines the models of the code that is deployed next.
-        renames: fields the developer says were renamed, as `model.old` -> `new`.
+        renames: what the developer says was renamed: fields as `model.old` -> `new`, and models
+            as `Old` -> `New`.
         default: the developer's answer to "provide a one-off default"; none: "ignore for now".
         rows: how many rows each model gets before the change.
         nulls: whether rows and old traffic hold NULLs in nullable fields.
@@ -54,8 +63,19 @@ class Case:
         filled: what a NULL that old code wrote becomes, by field name.
         plain_hazards: codes that the linter is to report on what plain Django writes, each once;
             None: not looked at.
+        repair: SQL by which an operator fills what a removal lost, where plain Django can't come
+            back at all: the way back refuses, this is run, and it goes on.
+        distinct: relations of which each row gets a target of its own, unique or not.
+        many_to_many: whether code also uses the ManyToManyFields whose tables Django makes.
         change: the row of the support matrix that the case speaks for.
         shape: the column of the support matrix: the kind of table.
+        unmade: kinds of calls that the tables can't take, whatever code runs.
+        new_values: makers of values by field name for new code, where its type is another.
+        alike: what values of a field have in common across the generations, by field name;
+            None: they are the same.
+        lost_keys: unique keys that go, which old code must not upsert on any more; `hazards` say so.
+        overlap: whether old and new code can run side by side; where not, `hazards` say so,
+            old code is stopped before the contract, and new code started after it.
     """
 
     name: str
@@ -74,8 +94,20 @@ class Case:
     extra: bool = False
     filled: Mapping[str, Any] = field(default_factory=dict)
     plain_hazards: tuple[str, ...] | None = None
+    many_to_many: bool = False
+    distinct: tuple[str, ...] = ()
+    repair: tuple[str, ...] = ()
     change: str = ""
     shape: str = "ordinary table"
+    unmade: tuple[str, ...] = ()
+    new_values: Mapping[str, Callable[[int], Any]] = field(default_factory=dict)
+    alike: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
+    overlap: bool = True
+    lost_keys: tuple[tuple[str, ...], ...] = ()
+
+    def values_of(self, generation: Generation) -> Mapping[str, Callable[[int], Any]]:
+        """Return the makers of values that one generation's code uses."""
+        return {**self.values, **self.new_values} if generation == "new" else self.values
 
     def __str__(self) -> str:
         return self.name
@@ -110,9 +142,16 @@ class Case:
 
     def has_model(self, reader: Generation, writer: Generation, name: str) -> bool:
         """Return whether one generation has the model that the other calls `name`."""
-        if reader != writer and writer == "old":
-            name = self.renames.get(name, name)
+        if reader != writer:
+            name = self.model_counterpart(name, writer)
         return name in self.apps(reader).all_models[LABEL]
+
+    def model_counterpart(self, name: str, generation: Generation) -> str:
+        """Return what the other generation calls a model (in lower case) of `generation`."""
+        names = {a.lower(): b.lower() for a, b in self.renames.items() if "." not in a}
+        if generation == "new":
+            names = {b: a for a, b in names.items()}
+        return names.get(name, name)
 
     def state(self, generation: Generation, around: ProjectState) -> ProjectState:
         """Return the project's state with this generation's models.
@@ -131,8 +170,9 @@ class Case:
         """Return what the other generation calls a field (attname or name) of `generation`."""
         suffix = "_id" if name.endswith("_id") else ""
         for old, new in self.renames.items():
-            renamed_model, old_name = old.split(".")
-            if renamed_model != model:
+            renamed_model, _, old_name = old.partition(".")
+            # A field of a renamed model is asked for by the model's new name.
+            if renamed_model not in (model, self.model_counterpart(model, generation)):
                 continue
             mine, theirs = (old_name, new) if generation == "old" else (new, old_name)
             if name == mine:

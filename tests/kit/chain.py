@@ -57,6 +57,10 @@ class Answers(MigrationQuestioner):
         self.asked.append(f"default for new {model_name}.{field_name}")
         return None if self.case.default is NOT_PROVIDED else self.case.default
 
+    def ask_auto_now_add_addition(self, field_name: str, model_name: str) -> Any:
+        self.asked.append(f"default for new {model_name}.{field_name}")
+        return None if self.case.default is NOT_PROVIDED else self.case.default
+
 
 @dataclass
 class Chain:

@@ -56,8 +56,18 @@ def differences(
     model: type[models.Model],
     wanted: Mapping[str, Any],
     row: Mapping[str, Any],
+    *,
+    across: bool = False,
 ) -> dict[str, tuple[Any, Any]]:
-    """Return what a row holds and what it should hold, for every column that differs."""
+    """Return what a row holds and what it should hold, for every column that differs.
+
+    Args:
+        case: the case.
+        model: whose columns.
+        wanted: what was written, by attname.
+        row: what was read.
+        across: whether one generation wrote it and the other read it.
+    """
     wrong = {}
     for f in model._meta.concrete_fields:
         if f.attname not in wanted or f.attname not in row:
@@ -69,6 +79,8 @@ def differences(
             fill = case.filled[f.name]
             if actual is None or fill is ANY or actual == fill:
                 continue
+        if across and f.name in case.alike and None not in (expected, actual):
+            expected, actual = case.alike[f.name](expected), case.alike[f.name](actual)
         if expected != actual:
             wrong[f.attname] = (actual, expected)
     return wrong
@@ -92,7 +104,7 @@ def lost_writes(
         owned: last written values by primary key and attname.
         using: the database alias.
     """
-    reader_label = label if written_by == read_by else case.renames.get(label, label)
+    reader_label = label if written_by == read_by else case.model_counterpart(label, written_by)
     model = case.model(read_by, reader_label)
     manager = model._base_manager.using(using)
     found = {instance.pk: instance.__dict__ for instance in manager.filter(pk__in=list(owned))}
@@ -105,7 +117,7 @@ def lost_writes(
             name if written_by == read_by else case.counterpart(label, name, written_by): value
             for name, value in values.items()
         }
-        wrong = differences(case, model, wanted, found[key])
+        wrong = differences(case, model, wanted, found[key], across=written_by != read_by)
         if wrong:
             lost.append(
                 f"{label} {key!r}, written by {written_by} and read by {read_by}: "

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from tests.kit.calls import Actor
 from tests.kit.case import Case, Generation
 from tests.kit.databases import PROBE_ALIAS
+from tests.kit.many import ManyToMany
 from tests.kit.outcomes import Failure, lost_writes, watch_last_statement
 
 SPACE = 500_000
@@ -50,6 +51,8 @@ def probe(
             for reader in generations:
                 if case.has_model(reader, actor.generation, actor.label):
                     problems += _read(case, actor, reader, using)
+        if case.many_to_many:
+            problems += _many_to_many(case, generations, using)
         if clean_up:
             for actor in reversed(actors):
                 failure = actor.attempt(f"{actor.label}.clean_up", actor.clean_up, last)
@@ -60,6 +63,19 @@ def probe(
 def _pass(actor: Actor, last: object) -> Sequence[Failure]:
     found = [actor.attempt(name, call, last) for name, call in actor.calls()]  # type: ignore[arg-type]
     return [failure for failure in found if failure is not None]
+
+
+def _many_to_many(case: Case, generations: Sequence[Generation], using: str) -> list[str]:
+    number = next(_probes)
+    users = [
+        ManyToMany(case, generation, SPACE + number * 2_000 + place * 1_000, using)
+        for place, generation in enumerate(generations)
+    ]
+    problems = [problem for user in users for problem in user.write()]
+    problems += [line for user in users for reader in generations for line in user.read(reader)]
+    for user in users:
+        user.clean_up()
+    return problems
 
 
 def _read(case: Case, actor: Actor, reader: Generation, using: str) -> list[str]:

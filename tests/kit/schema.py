@@ -8,6 +8,8 @@ from typing import Any, Protocol, TypeAlias
 EXCLUDED = (
     "the order of columns",
     "the names of PostgreSQL 18's NOT NULL constraints",
+    "the names, and before PostgreSQL 18 the validity, that a foreign key of or to a"
+    " partitioned table has on its partitions",
     "the tables of django_safemigrations (its ledger) and django_migrations",
 )
 """Everything that a comparison leaves out; nothing else may differ."""
@@ -82,8 +84,13 @@ PARTS = {
         WHERE r.relkind IN ('r', 'p', 'v', 'm', 'f', 'c')
         AND a.attnum > 0 AND NOT a.attisdropped""",
     "constraint": """
-        SELECT r.name || '.' || quote_ident(k.conname), concat_ws(', ',
-            pg_get_constraintdef(k.oid), CASE WHEN NOT k.convalidated THEN 'not validated' END,
+        SELECT r.name || '.' || CASE WHEN k.contype = 'f' AND k.conparentid <> 0
+                                THEN replace(pg_get_constraintdef(k.oid), ' NOT VALID', '')
+                                ELSE quote_ident(k.conname) END,
+            concat_ws(', ',
+            CASE WHEN k.conparentid <> 0 THEN replace(pg_get_constraintdef(k.oid), ' NOT VALID', '')
+                 ELSE pg_get_constraintdef(k.oid) END,
+            CASE WHEN NOT k.convalidated AND k.conparentid = 0 THEN 'not validated' END,
             CASE WHEN k.condeferrable THEN 'deferrable' END,
             CASE WHEN k.condeferred THEN 'deferred' END,
             'comment ' || quote_literal(obj_description(k.oid, 'pg_constraint')))
@@ -191,7 +198,11 @@ def rows(session: Session, leave_out: Collection[str] = ()) -> dict[str, str]:
         for name, table in cursor.fetchall():
             hidden = [entry.split(".")[1] for entry in leave_out if entry.split(".")[0] == table]
             row = "to_jsonb(t)" + "".join(
-                f" || jsonb_build_object('{column}', t.\"{column}\" IS NULL)" for column in hidden
+                # A column may come or go with the case.
+                f" || CASE WHEN jsonb_exists(to_jsonb(t), '{column}') THEN"
+                f" jsonb_build_object('{column}', to_jsonb(t) ->> '{column}' IS NULL)"
+                " ELSE '{}' END"
+                for column in hidden
             )
             cursor.execute(f"SELECT ({row})::text FROM {name} t ORDER BY 1")
             for number, (text,) in enumerate(cursor.fetchall()):

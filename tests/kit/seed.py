@@ -11,7 +11,7 @@ MANY_SPACE = 10_000
 
 def seed(case: Case, using: str = "default") -> None:
     """Give every old model its rows, in an order that satisfies foreign keys, then the case's own."""
-    values = Values(case.values, nulls=case.nulls, using=using)
+    values = Values(case.values, nulls=case.nulls, using=using, distinct=case.distinct)
     for model in case.models("old"):
         for number in range(case.rows):
             row = values.row(model, SPACE + number)
@@ -22,7 +22,7 @@ def seed(case: Case, using: str = "default") -> None:
 
 def seed_many(case: Case, rows: int, using: str = "default") -> None:
     """Add so many rows to the tables that can take them in bulk, for a backfill of some length."""
-    values = Values(case.values, nulls=case.nulls, using=using)
+    values = Values(case.values, nulls=case.nulls, using=using, distinct=case.distinct)
     for place, model in enumerate(case.models("old")):
         if model._meta.parents:
             continue

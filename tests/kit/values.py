@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from django.contrib.postgres.fields import ArrayField
@@ -97,14 +97,21 @@ class Values:
         overrides: makers by field name, which win.
         nulls: whether every third value of a nullable field is NULL.
         using: the database alias that relations are looked up in.
+        distinct: names of relations that get a target of their own each time.
     """
 
     def __init__(
-        self, overrides: Mapping[str, Callable[[int], Any]], *, nulls: bool, using: str
+        self,
+        overrides: Mapping[str, Callable[[int], Any]],
+        *,
+        nulls: bool,
+        using: str,
+        distinct: Collection[str] = (),
     ) -> None:
         self.overrides = overrides
         self.nulls = nulls
         self.using = using
+        self.distinct = distinct
         self.made: list[models.Model] = []
         self._targets: dict[type[models.Model], list[Any]] = {}
 
@@ -118,12 +125,12 @@ class Values:
             return make(field, n)
         target = field.remote_field.model  # type: ignore[union-attr]
         to_attname = field.target_field.attname  # type: ignore[attr-defined]
-        if field.unique:
+        if field.unique or field.name in self.distinct:
             row = self.row(target, TARGETS + n)
             made = target._base_manager.using(self.using).create(**row)
             self.made.append(made)
             return getattr(made, to_attname)
-        if target not in self._targets:
+        if not self._targets.get(target):
             rows = target._base_manager.using(self.using).order_by("pk")[:3]
             self._targets[target] = list(rows)
         known = self._targets[target]
