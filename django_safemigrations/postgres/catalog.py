@@ -76,6 +76,10 @@ class Index:
     predicate: str | None
     built_in: bool
     """Whether its expressions use nothing but what PostgreSQL brings along."""
+    partitioned: bool
+    """Whether it has no storage of its own, and is valid when every partition's part is."""
+    part_of: int | None
+    """OID of the partitioned index that it is attached to."""
 
     @property
     def qualified(self) -> str:
@@ -174,6 +178,19 @@ class Catalog:
             )
         return table
 
+    def has_pages(self, db_table: str) -> bool:
+        """Whether the table may hold a row: it is there, and is no table that was never written to.
+
+        Args:
+            db_table: as for `find_table`.
+        """
+        found = self.value(
+            "SELECT relkind <> 'r' OR pg_relation_size(oid) > 0 FROM pg_class"
+            " WHERE oid = to_regclass(%s)",
+            [self.connection.ops.quote_name(db_table)],
+        )
+        return bool(found)
+
     def is_empty(self, table: Table) -> bool:
         """Whether the table has no row (an instant look; take a lock to be sure)."""
         return not self.value(f"SELECT EXISTS (SELECT FROM {table.qualified})")
@@ -269,16 +286,22 @@ class Catalog:
                    pg_get_indexdef(i.indexrelid),
                    format('CREATE %%sINDEX %%I ON %%s%%I.%%I USING ',
                           CASE WHEN i.indisunique THEN 'UNIQUE ' ELSE '' END, c.relname,
-                          CASE WHEN t.relkind = 'p' AND c.relkind = 'I'
-                               AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhparent = c.oid)
-                               AND pg_get_indexdef(i.indexrelid) LIKE '%% ON ONLY %%'
-                               THEN 'ONLY ' ELSE '' END,
+                          CASE WHEN c.relkind = 'I' THEN 'ONLY ' ELSE '' END,
                           tn.nspname, t.relname),
                    k.conname, k.contype, coalesce(k.condeferrable, false),
                    coalesce(k.condeferred, false),
                    obj_description(c.oid, 'pg_class'), obj_description(k.oid, 'pg_constraint'),
                    s.spcname, i.indisclustered, i.indisreplident,
-                   EXISTS (SELECT FROM pg_stat_progress_create_index p WHERE p.index_relid = c.oid),
+                   -- Of another role's build only its pid is shown, but locks are shown to all:
+                   -- a concurrent build holds this one from its beginning to its end.
+                   EXISTS (SELECT FROM pg_stat_progress_create_index p
+                           JOIN pg_locks l ON l.pid = p.pid
+                           WHERE coalesce(p.index_relid, c.oid) = c.oid
+                             AND p.pid <> pg_backend_pid()
+                             AND l.locktype = 'relation' AND l.relation = i.indrelid
+                             AND l.database = (SELECT oid FROM pg_database
+                                               WHERE datname = current_database())
+                             AND l.mode = 'ShareUpdateExclusiveLock' AND l.granted),
                    ARRAY(SELECT pg_get_indexdef(c.oid, a.attnum, false) FROM pg_attribute a
                          WHERE a.attrelid = c.oid AND a.attnum <= i.indnkeyatts ORDER BY a.attnum),
                    ARRAY(SELECT y.typname::text FROM pg_attribute a JOIN pg_type y
@@ -289,7 +312,9 @@ class Catalog:
                    NOT EXISTS (SELECT FROM pg_depend d
                                WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
                                  AND d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass,
-                                                      'pg_type'::regclass, 'pg_opclass'::regclass))
+                                                      'pg_type'::regclass, 'pg_opclass'::regclass)),
+                   c.relkind = 'I',
+                   (SELECT h.inhparent::bigint FROM pg_inherits h WHERE h.inhrelid = c.oid)
             FROM pg_index i
             JOIN pg_class c ON c.oid = i.indexrelid
             JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -442,6 +467,9 @@ class Catalog:
               AND (c.oid IS NULL OR c.relkind NOT IN ('i', 'I', 't'))
               AND (f.oid IS NULL OR f.adrelid <> a.attrelid OR f.adnum <> a.attnum)
               AND (g.oid IS NULL OR g.tgname NOT LIKE 'zz__dsm_%%')
+              -- A view under a renamed table's old name does without the column when it goes.
+              AND coalesce(obj_description(w.ev_class, 'pg_class'), '')
+                  NOT LIKE 'django_safemigrations: %%'
             ORDER BY 1
             """,
             [table.oid, column],

@@ -483,3 +483,23 @@ class TestNames:
                 "SELECT relname FROM pg_class WHERE relpersistence = 't' AND relkind = 'r'"
             ).fetchone()
             assert row == (name,)
+
+
+class TestPages:
+    """A look that costs one query, for tables that nobody has written to yet."""
+
+    def test_a_table_that_was_never_written_to_has_none(self, catalog: Catalog) -> None:
+        run(catalog, 'CREATE TABLE "Unwritten" (a int)')
+        assert not catalog.has_pages("Unwritten")
+
+    def test_a_table_with_a_row_has_some(self, catalog: Catalog) -> None:
+        run(catalog, "CREATE TABLE written (a int)")
+        run(catalog, "INSERT INTO written VALUES (1)")
+        assert catalog.has_pages("written")
+
+    def test_a_partitioned_table_may_have_some(self, catalog: Catalog) -> None:
+        run(catalog, "CREATE TABLE parted (a int) PARTITION BY HASH (a)")
+        assert catalog.has_pages("parted")
+
+    def test_a_table_that_is_not_there_has_none(self, catalog: Catalog) -> None:
+        assert not catalog.has_pages("nowhere")
