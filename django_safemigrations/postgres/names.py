@@ -48,3 +48,14 @@ def trigger_name(function: str, event: str) -> str:
     """
     order = "zzy" if function.startswith("dsm_fill") else "zzz"
     return f"{order}_{function}_{event}"
+
+
+def key_name(table: str, column: str) -> str:
+    """Return the name of the column beside one that holds values of a key, before and after."""
+    return f"dsm_key_{short_hash(table, column)}"
+
+
+def is_key_name(name: str) -> bool:
+    """Whether a name is one that `key_name` makes."""
+    rest = name[8:]
+    return name[:8] == "dsm_key_" and len(rest) == 10 and set(rest) <= set("0123456789abcdef")

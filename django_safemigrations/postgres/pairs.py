@@ -6,14 +6,14 @@ the old one; reversing it adds the old one again and later drops the new one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol, TypeVar
 
-from django_safemigrations.exceptions import DataDiffers, UnsupportedChange
+from django_safemigrations.exceptions import UnsupportedChange
 from django_safemigrations.postgres import not_null
-from django_safemigrations.postgres.builds import build_index, drop_index, drop_invalid
+from django_safemigrations.postgres.builds import build_index, drop_invalid
 from django_safemigrations.postgres.catalog import (
     Catalog,
     Check,
@@ -24,10 +24,12 @@ from django_safemigrations.postgres.catalog import (
     literal,
     quote,
 )
+from django_safemigrations.postgres.conversions import Both
 from django_safemigrations.postgres.definitions import renamed_definitions
 from django_safemigrations.postgres.names import copy_name, is_copy_name
 from django_safemigrations.postgres.runner import Runner
 from django_safemigrations.postgres.triggers import TriggerFunction, distinct, sync_trigger
+from django_safemigrations.postgres.type_changes import base_type
 
 
 class _Named(Protocol):
@@ -36,6 +38,8 @@ class _Named(Protocol):
 
 
 N = TypeVar("N", bound=_Named)
+# The operators of an index for LIKE, by the type of its column.
+LIKE_OPERATORS = {"character varying": "varchar_pattern_ops", "text": "text_pattern_ops"}
 ACTIONS = {"a": "NO ACTION", "r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}
 
 
@@ -48,10 +52,12 @@ class Pairs:
     Attributes:
         table: their table.
         columns: each column that goes, and the name of the one that stays.
+        conversions: by the name of the one that goes, the ways to another type and back.
     """
 
     table: Table
     columns: tuple[tuple[Column, str], ...]
+    conversions: Mapping[str, Both] = field(default_factory=dict)
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -71,9 +77,41 @@ class Pairs:
     @property
     def where_different(self) -> str:
         """A condition that is true for rows in which a pair differs."""
-        return " OR ".join(
-            distinct(quote(target), quote(source.name), source) for source, target in self.columns
+        return " OR ".join(self._different(source, target) for source, target in self.columns)
+
+    def _different(self, source: Column, target: str) -> str:
+        a, b = quote(source.name), quote(target)
+        both = self.conversions.get(source.name)
+        if both is None:
+            return distinct(b, a, source)
+        # Either may hold what the other's type can't; then the other is what it converts to.
+        there = distinct(b, both.there.of(a), both.target)
+        if both.back.is_exact and both.there.is_exact:
+            return there
+        return f"({there} AND {distinct(a, both.back.of(b), source)})"
+
+    @property
+    def where_misfit(self) -> str:
+        """A condition that is true for rows whose value has no place in the second column."""
+        return (
+            " OR ".join(
+                f"({quote(source.name)} IS NOT NULL AND {quote(target)} IS NULL)"
+                for source, target in self.columns
+                if source.name in self.conversions
+                and not self.conversions[source.name].there.is_exact
+            )
+            or "false"
         )
+
+    @property
+    def assignments(self) -> dict[str, str]:
+        """What fills the second columns: SQL over the first, by the second's name."""
+        return {
+            target: self.conversions[source.name].there.of(quote(source.name))
+            if source.name in self.conversions
+            else quote(source.name)
+            for source, target in self.columns
+        }
 
     @property
     def title(self) -> str:
@@ -83,27 +121,48 @@ class Pairs:
 
     def trigger(self, indexes: Sequence[Index] = ()) -> TriggerFunction:
         """Return the trigger that keeps the pairs equal."""
-        return sync_trigger(self.table, self.columns, [i for i in indexes if i.unique])
+        unique = [index for index in indexes if index.unique]
+        return sync_trigger(self.table, self.columns, unique, self.conversions)
 
     def copied(self, name: str) -> str:
         """Return the name that the copy of an index or constraint has for now."""
         return copy_name(name, self.sources, self.targets)
 
     def is_copy(self, name: str, others: Iterable[str]) -> bool:
-        """Whether a name is that of a copy made in the other direction."""
+        """Whether a name is that of a copy made in the other direction.
+
+        While a type changes, copies of other changes are left to those: they make them anew
+        of what this one leaves.
+        """
+        if self.conversions and is_copy_name(name):
+            return True
         return any(name == copy_name(other, self.targets, self.sources) for other in others)
 
     # Everything over several columns is found once.
 
     def indexes(self, catalog: Catalog) -> list[Index]:
         """Return the valid indexes over the columns that go, copies of the others left out."""
-        others = [index.name for index in self._over(catalog.indexes, self.targets)]
+        others = self._copies(catalog.indexes)
         found = self._over(catalog.indexes, self.sources)
-        return [index for index in found if index.valid and not self.is_copy(index.name, others)]
+        return [
+            index
+            for index in found
+            if index.valid and not self.is_copy(index.name, others) and self._has_copy(index)
+        ]
+
+    def _has_copy(self, index: Index) -> bool:
+        """Whether the other columns get such an index: one for LIKE is only of use to a text."""
+        return not self.conversions or not is_like_index(index) or bool(self.text_types)
+
+    @property
+    def text_types(self) -> set[str]:
+        """The types of text among those that columns are converted to, without lengths."""
+        bases = {base_type(both.there.new) for both in self.conversions.values()}
+        return bases & set(LIKE_OPERATORS)
 
     def checks(self, catalog: Catalog) -> list[Check]:
         """Return the CHECKs over the columns that go, copies of the others left out."""
-        others = [check.name for check in self._over(catalog.checks, self.targets)]
+        others = self._copies(catalog.checks)
         own = {not_null.check_name(self.table.name, name) for name in self.sources}
         return [
             check
@@ -113,9 +172,12 @@ class Pairs:
 
     def foreign_keys(self, catalog: Catalog) -> list[ForeignKey]:
         """Return the foreign keys from and to the columns that go, copies left out."""
-        others = [key.name for key in self._over(catalog.foreign_keys, self.targets)]
+        others = self._copies(catalog.foreign_keys)
         found = self._over(catalog.foreign_keys, self.sources)
         return [key for key in found if not self.is_copy(key.name, others)]
+
+    def _copies(self, query: Callable[[Table, str], list[N]]) -> list[str]:
+        return [item.name for item in self._over(query, self.targets)]
 
     def _over(self, query: Callable[[Table, str], list[N]], columns: tuple[str, ...]) -> list[N]:
         found: dict[object, N] = {}
@@ -138,6 +200,11 @@ def refuse_unsupported(runner: Runner, pairs: Pairs) -> None:
             f'Keep the column and rename only the attribute: add db_column="{source.name}" to the '
             "field in the model, delete this migration, and run makemigrations again."
         )
+        if source.name in pairs.conversions:
+            way_out = (
+                "Keep its type: take the change back in the model, delete this migration, and add "
+                "a second field of the new type instead."
+            )
         if table.kind != "r" or table.is_partition:
             raise UnsupportedChange(
                 f"{table.qualified} is {_kind(table)}: no second column is added to it. {way_out}"
@@ -153,7 +220,7 @@ def refuse_unsupported(runner: Runner, pairs: Pairs) -> None:
                     f"{where} is in the exclusion constraint {quote(index.constraint or '')}, "
                     f"which PostgreSQL can't build concurrently. {way_out}"
                 )
-            if is_copy_name(index.name):
+            if is_copy_name(index.name) and not pairs.conversions:
                 raise UnsupportedChange(
                     f"{where} shares index {quote(index.name)} with another rename whose old "
                     "column is still there. Finish that one first: manage.py safemigrate "
@@ -161,7 +228,7 @@ def refuse_unsupported(runner: Runner, pairs: Pairs) -> None:
                 )
         if runner.catalog.sync_triggers(table, source.name):
             raise UnsupportedChange(
-                f"{where} is itself the new column of a rename whose old column is still there. "
+                f"{where} is itself the new column of a change whose old column is still there. "
                 "Finish that one first: manage.py safemigrate --phase contract."
             )
         dependents = runner.catalog.other_dependents(table, source.name)
@@ -201,25 +268,28 @@ def add_columns(runner: Runner, pairs: Pairs) -> None:
             )
         # Which way the trigger looks depends on the direction of the change under way.
         runner.transaction(
-            lambda: _execute(runner, trigger.create()), f"trigger on {table.qualified}"
+            lambda: execute_all(runner, trigger.create()), f"trigger on {table.qualified}"
         )
         return
     refuse_unsupported(runner, pairs)
 
     def work() -> None:
         for source, target in pairs.columns:
-            _execute(runner, add_column_statements(table, source, target))
+            both = pairs.conversions.get(source.name)
+            like = both.target if both else source
+            execute_all(runner, add_column_statements(table, like, target))
             for privilege, grantee, option in catalog.column_grants(table, source.name):
                 runner.execute(
                     f"GRANT {privilege} ({quote(target)}) ON {table.qualified} TO {grantee}"
                     + (" WITH GRANT OPTION" if option else "")
                 )
-        _execute(runner, trigger.create())
+        execute_all(runner, trigger.create())
 
     runner.transaction(work, f"adding columns for {pairs.title}")
 
 
-def _execute(runner: Runner, statements: list[str]) -> None:
+def execute_all(runner: Runner, statements: list[str]) -> None:
+    """Execute statements one after the other."""
     for sql in statements:
         runner.execute(sql)
 
@@ -244,8 +314,17 @@ def add_column_statements(table: Table, source: Column, target: str) -> list[str
     return statements
 
 
-def copy_indexes(runner: Runner, pairs: Pairs) -> None:
+def copy_indexes(
+    runner: Runner,
+    pairs: Pairs,
+    but: Callable[[Index], bool] = lambda index: False,
+) -> None:
     """Build a copy of every index over the first columns, on the second; then ANALYZE.
+
+    Args:
+        runner: the means to work with.
+        pairs: the columns.
+        but: which indexes get no copy yet.
 
     Locks: SHARE UPDATE EXCLUSIVE (blocks no reads or writes).
     """
@@ -253,9 +332,12 @@ def copy_indexes(runner: Runner, pairs: Pairs) -> None:
     missing = [
         index
         for index in pairs.indexes(runner.catalog)
-        if not drop_invalid(runner, table, pairs.copied(index.name))
+        if not but(index) and not drop_invalid(runner, table, pairs.copied(index.name))
     ]
     tails, _ = renamed_definitions(runner, table, pairs.renames, missing, [])
+    tails = [
+        _with_operators_of(pairs, index, tail) for index, tail in zip(missing, tails, strict=True)
+    ]
     for index, tail in zip(missing, tails, strict=True):
         name = pairs.copied(index.name)
         build_index(
@@ -270,6 +352,23 @@ def copy_indexes(runner: Runner, pairs: Pairs) -> None:
         runner.execute(f"ANALYZE {table.qualified}")
 
 
+def is_like_index(index: Index) -> bool:
+    """Whether it is the second index that Django gives an indexed text, for LIKE."""
+    return index.name.endswith("_like") and any(
+        operators in index.tail for operators in LIKE_OPERATORS.values()
+    )
+
+
+def _with_operators_of(pairs: Pairs, index: Index, tail: str) -> str:
+    """Return the definition of a copy with the operators that Django gives an index for LIKE."""
+    if not is_like_index(index):
+        return tail
+    for kind in pairs.text_types:
+        for operators in LIKE_OPERATORS.values():
+            tail = tail.replace(f" {operators}", f" {LIKE_OPERATORS[kind]}")
+    return tail
+
+
 def _create_index(
     runner: Runner, table: Table, name: str, unique: bool, tail: str, *, concurrently: bool
 ) -> None:
@@ -278,8 +377,13 @@ def _create_index(
     runner.execute(f"CREATE {kind}{how} {quote(name)} ON {table.qualified} USING {tail}")
 
 
-def copy_constraints(runner: Runner, pairs: Pairs) -> None:
+def copy_constraints(runner: Runner, pairs: Pairs, *, nulls_too: bool = True) -> None:
     """Give the second columns the CHECKs, foreign keys and NOT NULL of the first, in stages.
+
+    Args:
+        runner: the means to work with.
+        pairs: the columns.
+        nulls_too: whether NOT NULL is among them.
 
     Locks: ACCESS EXCLUSIVE or SHARE ROW EXCLUSIVE for an instant each, without a scan;
     SHARE UPDATE EXCLUSIVE while validating.
@@ -301,7 +405,7 @@ def copy_constraints(runner: Runner, pairs: Pairs) -> None:
         _constrain(
             runner, key.table_oid, key.table, pairs.copied(key.name), definition, key.validated
         )
-    for source, target in pairs.columns:
+    for source, target in pairs.columns if nulls_too else ():
         if runner.catalog.not_null_is_proven(pairs.table, source.name):
             not_null.set_not_null(runner, pairs.table, target)
 
@@ -339,174 +443,3 @@ def foreign_key_definition(pairs: Pairs, key: ForeignKey) -> str:
     if key.deferrable:
         definition += " DEFERRABLE" + (" INITIALLY DEFERRED" if key.deferred else "")
     return definition
-
-
-# -- contract -------------------------------------------------------------------------
-
-
-def refuse_differences(runner: Runner, pairs: Pairs) -> None:
-    """Raise unless the columns of each pair are equal in every row (a scan that blocks nobody).
-
-    Raises:
-        DataDiffers: how many rows differ, and the keys of a few.
-    """
-    table = pairs.table
-    where = f"FROM {table.qualified} WHERE {pairs.where_different}"
-    with runner.guard.as_long_as_it_takes():
-        count = runner.catalog.value(f"SELECT count(*) {where}")
-    if count:
-        named = runner.catalog.some_keys(table, pairs.where_different)
-        raise DataDiffers(
-            f"{pairs.title}: the columns differ in {count} row{'s' if count != 1 else ''}{named}; "
-            "dropping one would lose data, so nothing was dropped. Find out what writes past the "
-            "trigger (session_replication_role, a disabled trigger), make the rows equal, and run "
-            "the command again."
-        )
-
-
-def drop_sources(
-    runner: Runner, pairs: Pairs, names: dict[str, str], foreign_key_names: dict[str, str]
-) -> None:
-    """Drop the first columns and give the second everything final: names, default, constraints.
-
-    The copies are completed first if any is missing. Foreign keys go one by one, for
-    dropping one locks both tables; the rest is one short transaction.
-
-    Args:
-        runner: the means to work with.
-        pairs: the columns; all exist.
-        names: names that copies of indexes and constraints shall have, where they
-            differ from the names of the originals.
-        foreign_key_names: the names that Django gives foreign keys of columns that stay.
-
-    Raises:
-        DataDiffers: the columns are not equal.
-
-    Locks: ACCESS EXCLUSIVE for an instant on the table and, for foreign keys, on the
-    table that they reference.
-    """
-    refuse_differences(runner, pairs)
-    copy_indexes(runner, pairs)
-    copy_constraints(runner, pairs)
-    drop_orphans(runner, pairs)
-    catalog = runner.catalog
-    # Copies that the way back leaves behind are among them: they go with the columns.
-    for column in pairs.sources:
-        for key in catalog.foreign_keys(pairs.table, column):
-            runner.transaction(
-                partial(_drop_foreign_key, runner, pairs, key, foreign_key_names),
-                f"foreign key {quote(key.name)} on {key.table}",
-            )
-    indexes, checks = pairs.indexes(catalog), pairs.checks(catalog)
-    defaulted = {
-        target
-        for target in pairs.targets
-        if (found := catalog.column(pairs.table, target)) and found.default is not None
-    }
-    statements = drop_statements(pairs, indexes, checks, names, defaulted)
-    runner.transaction(
-        lambda: _execute(runner, statements), f"dropping the old side of {pairs.title}"
-    )
-
-
-def drop_orphans(runner: Runner, pairs: Pairs) -> None:
-    """Drop copies on the columns that stay whose originals are gone.
-
-    A later change of the same deploy may have dropped an index or constraint of the other
-    column, on the way back for example.
-
-    Locks: SHARE UPDATE EXCLUSIVE for indexes, ACCESS EXCLUSIVE for an instant for constraints.
-    """
-    catalog, table = runner.catalog, pairs.table
-    wanted = {pairs.copied(item.name) for item in pairs.indexes(catalog)}
-    wanted |= {pairs.copied(item.name) for item in pairs.checks(catalog)}
-    wanted |= {pairs.copied(item.name) for item in pairs.foreign_keys(catalog)}
-    for column in pairs.targets:
-        for index in catalog.indexes(table, column):
-            if is_copy_name(index.name) and index.name not in wanted:
-                drop_index(runner, index)
-        named = [(table.qualified, check.name) for check in catalog.checks(table, column)]
-        named += [(key.table, key.name) for key in catalog.foreign_keys(table, column)]
-        for owner, name in named:
-            if is_copy_name(name) and name not in wanted:
-                runner.execute(f"ALTER TABLE {owner} DROP CONSTRAINT IF EXISTS {quote(name)}")
-
-
-def _drop_foreign_key(
-    runner: Runner, pairs: Pairs, key: ForeignKey, django_names: dict[str, str]
-) -> None:
-    alter = f"ALTER TABLE {key.table}"
-    runner.execute(f"{alter} DROP CONSTRAINT {quote(key.name)}")
-    copied = pairs.copied(key.name)
-    if not runner.catalog.constraint_exists(key.table_oid, copied)[0]:
-        return
-    final = key.name
-    if key.table_oid == pairs.table.oid and len(key.columns) == 1:
-        final = django_names.get(pairs.renames.get(key.columns[0], ""), key.name)
-    runner.execute(f"{alter} RENAME CONSTRAINT {quote(copied)} TO {quote(final)}")
-    if key.comment is not None:
-        comment = literal(key.comment)
-        runner.execute(f"COMMENT ON CONSTRAINT {quote(final)} ON {key.table} IS {comment}")
-
-
-def drop_statements(
-    pairs: Pairs,
-    indexes: Sequence[Index],
-    checks: Sequence[Check],
-    names: dict[str, str],
-    defaulted: set[str],
-) -> list[str]:
-    """Return the statements of the final transaction, in order.
-
-    Args:
-        pairs: the columns.
-        indexes: indexes over the columns that go, whose copies take their names.
-        checks: the same of CHECKs.
-        names: names that change with the columns.
-        defaulted: columns that stay and have a default already.
-    """
-    table = pairs.table
-    alter = f"ALTER TABLE {table.qualified}"
-    statements = pairs.trigger().drop()
-    for source, target in pairs.columns:
-        statements.append(f"{alter} DROP COLUMN {quote(source.name)}")
-        if source.default is not None and target not in defaulted:
-            statements.append(f"{alter} ALTER COLUMN {quote(target)} SET DEFAULT {source.default}")
-    for index in indexes:
-        statements += _final_index(table, index, pairs.copied(index.name), names)
-    for check in checks:
-        copied, final = pairs.copied(check.name), names.get(check.name, check.name)
-        statements.append(f"{alter} RENAME CONSTRAINT {quote(copied)} TO {quote(final)}")
-        if check.comment is not None:
-            comment = literal(check.comment)
-            statements.append(
-                f"COMMENT ON CONSTRAINT {quote(final)} ON {table.qualified} IS {comment}"
-            )
-    return statements
-
-
-def _final_index(table: Table, index: Index, copied: str, names: dict[str, str]) -> list[str]:
-    """Return the statements that put the copy of an index in the place of the original."""
-    alter = f"ALTER TABLE {table.qualified}"
-    final = names.get(index.name, index.name)
-    qualified = f"{quote(table.schema)}.{quote(final)}"
-    if index.constraint_type == "u":
-        deferrable = ""
-        if index.deferrable:
-            deferrable = " DEFERRABLE" + (" INITIALLY DEFERRED" if index.deferred else "")
-        statements = [
-            f"{alter} ADD CONSTRAINT {quote(final)} UNIQUE USING INDEX {quote(copied)}{deferrable}"
-        ]
-    else:
-        there = f"{quote(table.schema)}.{quote(copied)}"
-        statements = [f"ALTER INDEX {there} RENAME TO {quote(final)}"]
-    if index.comment is not None:
-        statements.append(f"COMMENT ON INDEX {qualified} IS {literal(index.comment)}")
-    if index.constraint_comment is not None:
-        comment = literal(index.constraint_comment)
-        statements.append(f"COMMENT ON CONSTRAINT {quote(final)} ON {table.qualified} IS {comment}")
-    if index.clustered:
-        statements.append(f"{alter} CLUSTER ON {quote(final)}")
-    if index.replica_identity:
-        statements.append(f"{alter} REPLICA IDENTITY USING INDEX {quote(final)}")
-    return statements

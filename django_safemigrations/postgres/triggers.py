@@ -6,10 +6,11 @@ https://www.postgresql.org/docs/current/plpgsql-trigger.html
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from django_safemigrations.postgres.catalog import Column, Index, Table, quote
+from django_safemigrations.postgres.conversions import Both
 from django_safemigrations.postgres.names import fill_name, sync_name, trigger_name
 
 # Equal values of these types are the same value, bit by bit; for all others (numeric's
@@ -79,6 +80,8 @@ class TriggerFunction:
     table: str
     triggers: tuple[tuple[str, str, str], ...]
     """Name, event and WHEN condition (or an empty text) of each trigger."""
+    conversions: tuple[Both, ...] = ()
+    """Conversions whose functions the body calls; they come and go with it."""
 
     @property
     def qualified(self) -> str:
@@ -90,7 +93,13 @@ class TriggerFunction:
 
         Locks: SHARE ROW EXCLUSIVE on the table (writes wait), no scan.
         """
-        statements = [self.create_function()]
+        statements = [
+            sql
+            for both in self.conversions
+            for way in (both.there, both.back)
+            for sql in way.create()
+        ]
+        statements.append(self.create_function())
         for name, event, condition in self.triggers:
             when = f"WHEN ({condition}) " if condition else ""
             statements.append(
@@ -122,6 +131,12 @@ class TriggerFunction:
                 for name, _, _ in self.triggers
             ),
             f"DROP FUNCTION IF EXISTS {self.qualified}()",
+            *(
+                sql
+                for both in self.conversions
+                for way in (both.there, both.back)
+                for sql in way.drop()
+            ),
         ]
 
 
@@ -129,6 +144,7 @@ def sync_trigger(
     table: Table,
     columns: Sequence[tuple[Column, str]],
     unique_indexes: Sequence[Index] = (),
+    conversions: Mapping[str, Both] | None = None,
 ) -> TriggerFunction:
     """Return the trigger that keeps columns equal to the ones that take their places.
 
@@ -141,9 +157,14 @@ def sync_trigger(
         columns: each column that exists, and the name of the one that takes its place.
         unique_indexes: unique indexes over the old columns, whose keys are serialised,
             see `_serialise`.
+        conversions: by the name of the old column, the ways to one of another type and back.
     """
+    converted = conversions or {}
     function = sync_name(table.name, [name for old, new in columns for name in (old.name, new)])
-    blocks = "".join(_sync(old, new) for old, new in columns)
+    blocks = "".join(
+        _convert(old, new, converted[old.name]) if old.name in converted else _sync(old, new)
+        for old, new in columns
+    )
     serialise = "".join(_serialise(table, columns, index) for index in unique_indexes)
     body = (
         "-- Keeps columns equal while old and new code run side by side.\n"
@@ -151,15 +172,12 @@ def sync_trigger(
         f"BEGIN\n{blocks}{serialise}  RETURN NEW;\nEND\n"
     )
     changed = " OR ".join(
-        distinct(left, right, old)
+        condition
         for old, new in columns
-        for left, right in (
-            (f"NEW.{quote(old.name)}", f"OLD.{quote(old.name)}"),
-            (f"NEW.{quote(new)}", f"OLD.{quote(new)}"),
-            (f"NEW.{quote(old.name)}", f"NEW.{quote(new)}"),
-        )
+        for condition in _to_look_at(old, new, converted.get(old.name))
     )
     return TriggerFunction(
+        conversions=tuple(converted.values()),
         schema=table.schema,
         name=function,
         body=body,
@@ -170,6 +188,41 @@ def sync_trigger(
             # touched for another reason are healed.
             (trigger_name(function, "upd"), "BEFORE UPDATE", changed),
         ),
+    )
+
+
+def _to_look_at(old: Column, new: str, both: Both | None) -> list[str]:
+    """Return the conditions under which an UPDATE may leave two columns unlike each other."""
+    a, b = quote(old.name), quote(new)
+    conditions = [
+        distinct(f"NEW.{a}", f"OLD.{a}", old),
+        distinct(f"NEW.{b}", f"OLD.{b}", both.target if both else old),
+    ]
+    if both is None:
+        conditions.append(distinct(f"NEW.{a}", f"NEW.{b}", old))
+    else:
+        conditions.append(f"(NEW.{b} IS NULL AND NEW.{a} IS NOT NULL)")
+    return conditions
+
+
+def _convert(old: Column, new: str, both: Both) -> str:
+    """Return the part of the body that keeps two columns of different types in step.
+
+    What changed wins, as in `_sync`. A new value that is what the old one converts to is
+    no change: converted back it could lose what only the old type can hold.
+    """
+    a, b = quote(old.name), quote(new)
+    there, back = both.there.of(f"NEW.{a}"), both.back.of(f"NEW.{b}")
+    unlike = distinct(f"NEW.{b}", there, both.target)
+    return (
+        "  IF TG_OP = 'INSERT' THEN\n"
+        f"    IF NEW.{b} IS NULL THEN NEW.{b} := {there};\n"
+        f"    ELSIF {unlike} THEN NEW.{a} := {back}; END IF;\n"
+        f"  ELSIF {distinct(f'NEW.{b}', f'OLD.{b}', both.target)} THEN\n"
+        f"    IF {unlike} THEN NEW.{a} := {back}; END IF;\n"
+        f"  ELSIF {distinct(f'NEW.{a}', f'OLD.{a}', old)} OR NEW.{b} IS NULL THEN\n"
+        f"    NEW.{b} := {there};\n"
+        "  END IF;\n"
     )
 
 
@@ -193,7 +246,8 @@ def _serialise(table: Table, columns: Sequence[tuple[Column, str]], index: Index
     same key can raise on the index that their ON CONFLICT does not name: PostgreSQL
     protects only the named one. A transaction lock on the key makes the second wait, as
     it would have waited on the index. It is taken only for keys that are not there yet,
-    so that upserts of existing rows lock nothing new, and for few keys a transaction.
+    and for few keys a transaction. A row that has the key is locked instead, as the upsert
+    is about to: a look without a lock can miss one that is being updated.
     """
     hashable = len(index.key_types) == len(index.keys) and set(index.key_types) <= HASHABLE_TYPES
     if not index.immediate or not hashable or not index.built_in:
@@ -219,7 +273,10 @@ def _serialise(table: Table, columns: Sequence[tuple[Column, str]], index: Index
     return (
         f"  IF {' AND '.join(guard)} AND {count} < {MOST_KEY_LOCKS}\n"
         f"     AND pg_catalog.has_table_privilege({table.oid}, 'SELECT') THEN\n"
-        f"    IF NOT EXISTS (SELECT FROM {table.qualified} WHERE {present}) THEN\n"
+        f"    IF pg_catalog.has_table_privilege({table.oid}, 'UPDATE') THEN\n"
+        f"      PERFORM FROM {table.qualified} WHERE {present} FOR NO KEY UPDATE;\n"
+        f"    ELSE\n      PERFORM FROM {table.qualified} WHERE {present};\n    END IF;\n"
+        "    IF NOT FOUND THEN\n"
         "      PERFORM pg_catalog.pg_advisory_xact_lock("
         f"pg_catalog.hash_record_extended(ROW({', '.join(values)}), {index.oid})),\n"
         "              pg_catalog.set_config('django_safemigrations.key_locks', "
