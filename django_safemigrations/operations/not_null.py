@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
-from django.db.models import NOT_PROVIDED
+from django.db.models import NOT_PROVIDED, Model
 
 from django_safemigrations.backfill.keyset import Fill, fill
 from django_safemigrations.backfill.progress import progress_store
@@ -232,6 +232,9 @@ class BackfillNulls(_ValueStage):
         expression = self.expression(runner, after, table)
 
         def values(count: int) -> list[object]:
+            if field.is_relation:
+                # Such a default looks its row up; once a batch is often enough.
+                return [self._related(field, runner)] * count
             return [field.get_db_prep_save(self.value(), runner.connection) for _ in range(count)]
 
         task = Fill(
@@ -243,6 +246,12 @@ class BackfillNulls(_ValueStage):
         )
         key = f"{table.schema}.{table.name}: {field.column} is null"
         fill(runner, task, progress_store(runner.connection, key[:255], table.qualified))
+
+    def _related(self, field: Any, runner: Runner) -> object:
+        found = self.value()
+        # Django takes an object for its key.
+        key = getattr(found, field.target_field.attname) if isinstance(found, Model) else found
+        return field.get_db_prep_save(key, runner.connection)
 
     def collect_forwards(
         self, editor: BaseDatabaseSchemaEditor, before: Any, after: Any
@@ -287,9 +296,10 @@ class SetNotNull(FieldStage):
 
     def backwards(self, runner: Runner, before: Any, after: Any) -> None:
         """Drop it."""
-        table = runner.catalog.find_table(after._meta.db_table)
+        # Where the column came with the change, only the model that has the change knows it.
+        table = runner.catalog.find_table(before._meta.db_table)
         if table is not None:
-            not_null.drop_not_null(runner, table, after._meta.get_field(self.name).column)
+            not_null.drop_not_null(runner, table, before._meta.get_field(self.name).column)
 
     def collect_forwards(
         self, editor: BaseDatabaseSchemaEditor, before: Any, after: Any
@@ -308,8 +318,8 @@ class SetNotNull(FieldStage):
         self, editor: BaseDatabaseSchemaEditor, before: Any, after: Any
     ) -> list[str]:
         """Return the statement that drops it."""
-        table = editor.quote_name(after._meta.db_table)
-        column = quote(after._meta.get_field(self.name).column)
+        table = editor.quote_name(before._meta.db_table)
+        column = quote(before._meta.get_field(self.name).column)
         return [f"ALTER TABLE {table} ALTER COLUMN {column} DROP NOT NULL"]
 
     def describe(self) -> str:

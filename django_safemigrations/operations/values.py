@@ -27,6 +27,14 @@ CALLABLES: dict[Callable[..., Any], str] = {
     str: "",
 }
 
+# These PostgreSQL evaluates for each row, so a column can't be added with one in an instant.
+VOLATILE = frozenset({uuid.uuid4})
+
+
+def is_volatile_value(value: Any) -> bool:
+    """Whether PostgreSQL would make a value of its own for each row."""
+    return callable(value) and is_sql_value(value) and value in VOLATILE
+
 
 def is_sql_value(value: Any) -> bool:
     """Whether a default can be written as SQL: a constant, or a callable that PostgreSQL has too."""
