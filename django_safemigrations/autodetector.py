@@ -19,7 +19,14 @@ from django.db.migrations.state import ProjectState
 from django_safemigrations.conf import get_settings
 from django_safemigrations.exceptions import SafeMigrationsError
 from django_safemigrations.phases import Phase, migration_phase
-from django_safemigrations.rewrites import Chain, Plain, Step, rewrite
+from django_safemigrations.rewrites import (
+    Chain,
+    Plain,
+    Step,
+    own_copy,
+    refuse_another_end,
+    rewrite,
+)
 
 if TYPE_CHECKING:
     from django.db.migrations.autodetector import MigrationAutodetector as _Base
@@ -38,9 +45,11 @@ class StagedAutodetectorMixin(_Base):
     """Rewrites unsafe operations into chains of staged ones."""
 
     def _detect_changes(self, convert_apps: Any = None, graph: Any = None) -> Changes:
+        # Django takes options off the models that it finds deleted, in this very state.
+        before = self.from_state.clone()
         changes: Changes = super()._detect_changes(convert_apps, graph)  # type: ignore[misc]
         try:
-            return stage(changes, self.from_state, graph)
+            return stage(changes, before, graph)
         except SafeMigrationsError as error:
             raise CommandError(str(error)) from error
 
@@ -60,24 +69,18 @@ def stage(changes: Changes, state: ProjectState, graph: Any = None) -> Changes:
     if not changes:
         return changes
     settings = get_settings()
-    state = _own_copy(state)
+    before, state = state, own_copy(state)
     created: set[tuple[str, str]] = set()
     by_phase = settings.grouping == "phase"
     parts = {app_label: _Parts(app_label, by_phase=by_phase) for app_label in changes}
-    for migration in _in_order(changes):
+    plain = _in_order(changes)
+    for migration in plain:
         steps = rewrite(migration.app_label, migration.operations, state, settings, created)
         parts[migration.app_label].add(migration, steps)
     staged = {app_label: parts[app_label].migrations() for app_label in changes}
     _repoint(changes, staged, graph)
+    refuse_another_end(before, plain, _in_order(staged))
     return staged
-
-
-def _own_copy(state: ProjectState) -> ProjectState:
-    """Return a copy whose fields are its own: RenameField changes those of its state in place."""
-    copy = state.clone()
-    for model in copy.models.values():
-        model.fields = {name: field.clone() for name, field in model.fields.items()}
-    return copy
 
 
 def _repoint(changes: Changes, staged: Changes, graph: Any) -> None:
@@ -140,6 +143,7 @@ class _Parts:
             return
         expands: list[AnyMigration] = []
         plain: list[Operation] = []
+        earlier = len(self.contracts)
         for step in steps:
             if isinstance(step, Plain):
                 plain.append(step.operation)
@@ -155,8 +159,9 @@ class _Parts:
             expands.append(self._part(migration, plain))
         if self.by_phase:
             expands = _merged(expands)
-        if expands:
-            _note(expands[0], notes)
+        first = next(iter([*expands, *self.contracts[earlier:]]), None)
+        if first is not None:
+            _note(first, notes)
         self._append_expand(expands, migration)
 
     def _append_expand(self, expands: list[AnyMigration], origin: AnyMigration) -> None:
@@ -231,6 +236,7 @@ def _merged(parts: list[AnyMigration]) -> list[AnyMigration]:
             merged.append(part)
             continue
         last.operations = [*last.operations, *part.operations]
+        _note(last, [*getattr(last, "notes", []), *getattr(part, "notes", [])])
         last.title = f"{last.title}; {part.title}"
         last.staged_name = _name_of_all(last)
         last.reason = _reason_of_all(last)

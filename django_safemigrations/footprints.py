@@ -10,6 +10,7 @@ from django.db.migrations import Migration, operations
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.operations.models import AlterTogetherOptionOperation
 from django.db.migrations.state import ModelState, ProjectState
+from django.db.migrations.utils import resolve_relation
 from django.db.models import F, Field, Q
 
 from django_safemigrations.postgres.sqlwords import read_statements
@@ -17,7 +18,7 @@ from django_safemigrations.postgres.statements import classify
 
 # Attributes in which operations name fields, indexes and constraints.
 NAMING = ("name", "old_name", "new_name", "field_name", "index_name", "constraint_name")
-MAPPINGS = ("renames", "names")
+MAPPINGS = ("renames", "names", "columns")
 # Words of DDL, so that two pieces of raw SQL do not seem to share a column called "alter".
 _SQL_WORDS = (
     "add all alter always analyze and any array as asc begin by cascade case cast check collate "
@@ -138,9 +139,43 @@ def _footprint(operation: Operation, app_label: str, state: ProjectState) -> Foo
         return found | _named(state, app_label, operation.name, (n for g in groups for n in g))
     if isinstance(operation, operations.AlterOrderWithRespectTo):
         return found | _named(state, app_label, operation.name, ["_order"])
+    if isinstance(getattr(operation, "old_table", None), str):
+        return found | _renamed_table(operation)
+    own_table = getattr(operation, "table", "")
+    if own_table and isinstance(getattr(operation, "renames", None), dict):
+        names = [f"{end}_id" for pair in operation.renames.items() for end in pair]  # type: ignore[attr-defined]
+        table = own_table.replace('"', "")
+        return found | Footprint(frozenset({table}), names=frozenset((table, n) for n in names))
+    found |= _whole(*(name.replace('"', "") for name in getattr(operation, "whole_tables", ())))
     model_name = getattr(operation, "model_name", None)
     if isinstance(model_name, str):
+        if getattr(operation, "and_relations", False):
+            found |= _relations(state, (app_label, model_name.lower()), set())
         return found | _named(state, app_label, model_name, _names(operation, app_label, state))
+    return found
+
+
+def _relations(
+    state: ProjectState, target: tuple[str, str], seen: set[tuple[str, str, str]]
+) -> Footprint:
+    """Return the columns that hold a model's keys, also by way of keys that are relations."""
+    found = Footprint()
+    for (app_label, model_name), model in state.models.items():
+        for name, field in model.fields.items():
+            remote: Any = field.remote_field.model if field.remote_field else None
+            if remote is None or (app_label, model_name, name) in seen:
+                continue
+            if resolve_relation(remote, app_label, model_name) != target:
+                continue
+            seen.add((app_label, model_name, name))
+            if field.many_to_many:
+                own = f"{_table(state, app_label, model_name)}_{name}"
+                table = (field.db_table or own).replace('"', "")
+                found |= Footprint(frozenset({table}), names=frozenset({(table, target[1])}))
+                continue
+            found |= _named(state, app_label, model_name, [name])
+            if field.primary_key:
+                found |= _relations(state, (app_label, model_name), seen)
     return found
 
 
@@ -216,6 +251,20 @@ def _column(model: ModelState | None, name: str) -> Iterator[str]:
     yield (
         field.db_column or (f"{name}_id" if field.many_to_one or field.one_to_one else name)
     ).lower()
+
+
+def _renamed_table(operation: Any) -> Footprint:
+    """Return what a stage touches that renames a table, or ends the service of its old name.
+
+    The view under the old name stands in the way of changes of its columns, but of no others.
+    """
+    old, new = operation.old_table.replace('"', ""), operation.new_table.replace('"', "")
+    if not getattr(operation, "finishes", ""):
+        return _whole(old, new)
+    columns = (operation.renames.get(name, name).lower() for name in operation.columns)
+    return _whole(old) | Footprint(
+        tables=frozenset({new}), names=frozenset((new, column) for column in columns)
+    )
 
 
 def _whole(*tables: str) -> Footprint:

@@ -5,13 +5,19 @@ from __future__ import annotations
 from django_safemigrations.conf import nearest
 from django_safemigrations.exceptions import SafeMigrationsError
 from django_safemigrations.hazards import (
+    constraints,
     deploys,
     fields,
     indexes,
+    keys,
     not_null,
+    relations,
+    removals,
     renames,
     suppressions,
+    table_renames,
     tables,
+    types,
 )
 from django_safemigrations.hazards.hazard import Hazard
 
@@ -20,7 +26,21 @@ class UnknownHazard(SafeMigrationsError):
     """There is no hazard of that code."""
 
 
-GROUPS = (indexes, not_null, renames, deploys, fields, tables, suppressions)
+GROUPS = (
+    indexes,
+    not_null,
+    renames,
+    deploys,
+    fields,
+    keys,
+    relations,
+    removals,
+    table_renames,
+    tables,
+    types,
+    suppressions,
+    constraints,
+)
 
 CATALOGUE: dict[str, Hazard] = {
     hazard.code: hazard

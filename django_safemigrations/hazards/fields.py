@@ -20,7 +20,8 @@ HAZARDS = (
         lock="ACCESS EXCLUSIVE, for an instant",
         who_waits="Nobody waits; every INSERT by old code fails with an IntegrityError.",
         way_out=(
-            "Give the field a database default, which stays:\n\n"
+            "With this package installed, `makemigrations` writes an `AddColumn` whose default "
+            "stays until no old code is left. By hand, give the field a database default:\n\n"
             "```python\n"
             'migrations.AddField("order", "points", models.IntegerField(db_default=0))\n'
             "```\n\n"
@@ -57,13 +58,22 @@ HAZARDS = (
         lock="ACCESS EXCLUSIVE or SHARE on the table; SHARE ROW EXCLUSIVE on a referenced table",
         who_waits="Writes at least, reads too for a check or unique; writes to a referenced table.",
         way_out=(
-            "Add the bare column first, then what belongs to it, each in its own migration:\n\n"
+            "Add the bare column first, then what belongs to it, as `makemigrations` writes it with "
+            "this package installed:\n\n"
             "```python\n"
-            'migrations.AddField("order", "rank", models.IntegerField(null=True))\n'
-            "# next file: AddConstraintNotValid, then ValidateConstraint in one more file\n"
-            "# next file: AlterField with db_index=True, built by CreateFieldIndexesConcurrently\n"
+            "Expand(\n"
+            "    state_operations=[\n"
+            '        migrations.AddField("order", "rank", models.PositiveIntegerField(null=True)),\n'
+            "    ],\n"
+            "    database_operations=[\n"
+            '        AddColumn("order", "rank"),\n'
+            '        AddFieldCheck("order", "rank"),\n'
+            '        ValidateFieldCheck("order", "rank"),\n'
+            "    ],\n"
+            ")\n"
             "```\n\n"
-            "For a foreign key: `db_constraint=False, db_index=False` first."
+            "`AddFieldUnique`, `CreateFieldIndexesConcurrently`, and `AddForeignKey` with "
+            "`ValidateForeignKey` stand behind `AddColumn` in the same way."
         ),
         bad=Example(
             """
@@ -93,14 +103,25 @@ HAZARDS = (
         lock="ACCESS EXCLUSIVE, for an instant",
         who_waits="Old code fails on every statement that touches the model; the data is gone.",
         way_out=(
-            "Remove the field from the models first and drop the column one release later. First "
-            "release (make the column nullable, or give it a `db_default`, before this):\n\n"
+            "Take the field out of the models first, and drop the column when no old code is left. "
+            "`makemigrations` writes it so:\n\n"
             "```python\n"
-            "migrations.SeparateDatabaseAndState(\n"
-            '    state_operations=[migrations.RemoveField("customer", "email")]\n'
+            "Expand(\n"
+            '    state_operations=[migrations.RemoveField("customer", "email")],\n'
+            '    database_operations=[RelaxColumn(model_name="customer", name="email")],\n'
+            ")\n"
+            "# a file of its own\n"
+            "Contract(\n"
+            "    database_operations=[\n"
+            "        DropColumn(\n"
+            '            model_name="customer", name="email", '
+            "field=models.CharField(max_length=254, null=True)\n"
+            "        ),\n"
+            "    ],\n"
             ")\n"
             "```\n\n"
-            "Next release: `RunSQL` with `ALTER TABLE store_customer DROP COLUMN email`."
+            "`RelaxColumn` lets new code's INSERTs leave the column out, and lets rows be deleted "
+            "that a foreign key refers to. For a `ManyToManyField`: `RelaxTable` and `DropTable`."
         ),
         bad=Example(
             """
@@ -111,12 +132,15 @@ HAZARDS = (
         ),
         good=Example(
             """
+            atomic = False
             operations = [
-                migrations.SeparateDatabaseAndState(
+                Expand(
                     state_operations=[migrations.RemoveField("customer", "email")],
+                    database_operations=[RelaxColumn(model_name="customer", name="email")],
                 ),
             ]
-            """
+            """,
+            setup="from django_safemigrations.operations import Expand, RelaxColumn\n",
         ),
     ),
     Hazard(
@@ -135,13 +159,14 @@ HAZARDS = (
         lock="ACCESS EXCLUSIVE (on both tables for a column with a foreign key)",
         who_waits="Every statement on the table, reads included, until the rewrite is done.",
         way_out=(
-            "Add a second field of the new type, fill it, switch the code over, and remove the old "
-            "one in a later release:\n\n"
+            "Delete the operation and run `makemigrations` with this package installed: it adds a "
+            "second column, converts the rows in batches while a trigger keeps both in step, and "
+            "swaps the columns in an instant. See [Change a type](../../how-to/change-a-type.md). "
+            "Where it leaves the operation as Django wrote it, add a second field of the new "
+            "type, fill it, switch the code over, and remove the old one in a later release:\n\n"
             "```python\n"
             'migrations.AddField("order", "total_big", models.BigIntegerField(null=True))\n'
-            "```\n\n"
-            "To make a varchar shorter, add a CHECK with `AddConstraintNotValid` instead and "
-            "validate it in a later migration."
+            "```"
         ),
         bad=Example(
             """
@@ -173,21 +198,19 @@ HAZARDS = (
         lock="ACCESS EXCLUSIVE on both tables if re-created; SHARE ROW EXCLUSIVE if new",
         who_waits="Writes to both tables during the validation; reads too if it is re-created.",
         way_out=(
-            "Add it NOT VALID and validate it in a transaction of its own:\n\n"
+            "Add it NOT VALID and validate it in a transaction of its own, when no old code is "
+            "left that writes what it forbids. `makemigrations` writes it so:\n\n"
             "```python\n"
-            "migrations.RunSQL(\n"
-            '    "ALTER TABLE store_order ADD CONSTRAINT order_customer_fk "\n'
-            '    "FOREIGN KEY (customer_id) REFERENCES store_customer DEFERRABLE INITIALLY '
-            'DEFERRED "\n'
-            '    "NOT VALID",\n'
-            '    "ALTER TABLE store_order DROP CONSTRAINT order_customer_fk",\n'
+            "Contract(\n"
+            '    state_operations=[migrations.AlterField("order", "customer", ...)],\n'
+            "    database_operations=[\n"
+            '        AddForeignKey(model_name="order", name="customer"),\n'
+            '        ValidateForeignKey(model_name="order", name="customer"),\n'
+            "    ],\n"
             ")\n"
-            "# next file\n"
-            'migrations.RunSQL("ALTER TABLE store_order VALIDATE CONSTRAINT '
-            'order_customer_fk", "")\n'
             "```\n\n"
-            "To relax NOT NULL, change the column alone: a `SeparateDatabaseAndState` with the "
-            "AlterField as its state and `ALTER COLUMN customer_id DROP NOT NULL` as its SQL."
+            "For other changes of a foreign key, change that alone: `DropNotNull`, `SetNotNull`, "
+            "`AddFieldUnique`, `AlterColumnDefault` leave the constraint where it is."
         ),
         bad=Example(
             """
@@ -203,7 +226,7 @@ HAZARDS = (
         good=Example(
             """
             operations = [
-                migrations.SeparateDatabaseAndState(
+                Expand(
                     state_operations=[
                         migrations.AlterField(
                             "order",
@@ -211,16 +234,11 @@ HAZARDS = (
                             models.ForeignKey("store.Customer", models.PROTECT, null=True),
                         ),
                     ],
-                    database_operations=[
-                        # safemigrations: ignore DSM405 -- DROP NOT NULL is instant
-                        migrations.RunSQL(
-                            "ALTER TABLE store_order ALTER COLUMN customer_id DROP NOT NULL",
-                            "ALTER TABLE store_order ALTER COLUMN customer_id SET NOT NULL",
-                        ),
-                    ],
+                    database_operations=[DropNotNull(model_name="order", name="customer")],
                 ),
             ]
-            """
+            """,
+            setup="from django_safemigrations.operations import DropNotNull, Expand",
         ),
     ),
     Hazard(
@@ -237,9 +255,9 @@ HAZARDS = (
         lock="ACCESS EXCLUSIVE, for as long as the rewrite takes",
         who_waits="Every statement on the table, reads included.",
         way_out=(
-            "Add the column nullable and without default, set the default in the next migration "
-            "(instant, and valid for new rows only), fill the old rows in batches, then make it "
-            "NOT NULL:\n\n"
+            "With this package installed, `makemigrations` writes it so: the column nullable and "
+            "without default, the default set behind it (instant, and valid for new rows only), "
+            "old rows filled in batches, then NOT NULL. By hand:\n\n"
             "```python\n"
             'migrations.AddField("order", "token", models.UUIDField(null=True))\n'
             "# next file\n"

@@ -35,7 +35,8 @@ HAZARDS = (
             "    )\n"
             "]\n"
             "```\n\n"
-            "For `db_index=True` the stage is `CreateFieldIndexesConcurrently(model, field)`."
+            "For `db_index=True` the stage is `CreateFieldIndexesConcurrently(model, field)`, for "
+            "`unique=True` it is `AddFieldUnique(model, field)`."
         ),
         bad=Example(
             """

@@ -69,7 +69,9 @@ HAZARDS = (
         lock="ACCESS EXCLUSIVE, for an instant",
         who_waits="Old code fails on every statement that names the column or table.",
         way_out=(
-            "Keep the name in the database and change it in Python only:\n\n"
+            "The table of a ManyToManyField: run `makemigrations` with `django_safemigrations` "
+            "installed, which renames it and puts a view under the old name. Otherwise keep the name "
+            "in the database and change it in Python only:\n\n"
             "```python\n"
             'number = models.BigAutoField(primary_key=True, db_column="id")\n'
             'labels = models.ManyToManyField("store.Tag", db_table="store_order_tags")\n'

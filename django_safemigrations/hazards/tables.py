@@ -18,13 +18,22 @@ HAZARDS = (
         lock="ACCESS EXCLUSIVE on the table and on every table it references",
         who_waits="Old code fails; statements on the referenced tables wait for an instant.",
         way_out=(
-            "Leave the state first and drop the table one release later. First release:\n\n"
+            "Take the model out of the models first, and drop its table when no old code is left. "
+            "`makemigrations` writes it so:\n\n"
             "```python\n"
-            "migrations.SeparateDatabaseAndState(\n"
-            '    state_operations=[migrations.DeleteModel("Customer")]\n'
+            "Expand(\n"
+            '    state_operations=[migrations.DeleteModel("Tag")],\n'
+            '    database_operations=[RelaxTable(model_name="Tag")],\n'
+            ")\n"
+            "# a file of its own\n"
+            "Contract(\n"
+            "    database_operations=[\n"
+            '        DropTable(model_name="Tag", fields=[...], options={"db_table": "store_tag"}),\n'
+            "    ],\n"
             ")\n"
             "```\n\n"
-            "Next release: `RunSQL` with `DROP TABLE store_customer`."
+            "`RelaxTable` lets new code delete the rows that the table's foreign keys refer to; "
+            "`DropTable` never drops what depends on the table, but names it."
         ),
         bad=Example(
             """
@@ -35,12 +44,15 @@ HAZARDS = (
         ),
         good=Example(
             """
+            atomic = False
             operations = [
-                migrations.SeparateDatabaseAndState(
+                Expand(
                     state_operations=[migrations.DeleteModel("Tag")],
+                    database_operations=[RelaxTable(model_name="Tag")],
                 ),
             ]
-            """
+            """,
+            setup="from django_safemigrations.operations import Expand, RelaxTable\n",
         ),
     ),
     Hazard(
@@ -57,8 +69,10 @@ HAZARDS = (
         lock="ACCESS EXCLUSIVE on the table and on every table that references it",
         who_waits="Old code fails; statements on all of them wait while keys are validated.",
         way_out=(
-            "Keep the table's name and rename in Python only. Both operations in one state-only "
-            "step:\n\n"
+            "Run `makemigrations` with `django_safemigrations` installed: it renames the table and "
+            "puts an updatable view under the old name, so that old code goes on, and drops the "
+            "view in a contract migration. Or keep the table's name and rename in Python only. Both "
+            "operations in one state-only step:\n\n"
             "```python\n"
             "migrations.SeparateDatabaseAndState(\n"
             "    state_operations=[\n"
@@ -96,7 +110,7 @@ HAZARDS = (
         title="Adding a constraint reads the whole table, or builds an index, under a lock",
         severity=Severity.ERROR,
         why=(
-            "A CHECK is validated against every row under ACCESS EXCLUSIVE. A unique or exclusion "
+            "A CHECK is validated against every row under ACCESS EXCLUSIVE. A unique "
             "constraint builds its index under ACCESS EXCLUSIVE; one with a condition, with "
             "expressions or with opclasses is a plain unique index, built under SHARE. A row that "
             "violates it makes the migration fail after all that, and from then on old code's "
@@ -105,15 +119,25 @@ HAZARDS = (
         lock="ACCESS EXCLUSIVE (SHARE for a unique index)",
         who_waits="Every statement on the table, reads included; for SHARE, writes.",
         way_out=(
-            "A CHECK: add it NOT VALID, and validate it in the next migration, which does not "
-            "block:\n\n"
+            "Run `makemigrations` with `django_safemigrations` installed. A CHECK becomes a contract "
+            "migration, which runs when no old code is left: rows that violate it are counted, it "
+            "is added NOT VALID, and validated without blocking. A unique constraint becomes an expand "
+            "migration: duplicates are counted, its index is built concurrently and then made the "
+            "constraint. By hand:\n\n"
             "```python\n"
-            'AddConstraintNotValid("order", models.CheckConstraint(...))\n'
-            "# next file\n"
-            'ValidateConstraint("order", "order_total_positive")\n'
+            "atomic = False\n"
+            "operations = [\n"
+            "    Contract(\n"
+            "        state_operations=[migrations.AddConstraint(...)],\n"
+            "        database_operations=[\n"
+            '            AddCheckNotValid("order", "order_total_positive"),\n'
+            '            ValidateCheck("order", "order_total_positive"),\n'
+            "        ],\n"
+            "    )\n"
+            "]\n"
             "```\n\n"
-            "A unique constraint: build a unique index concurrently first, then "
-            "`ALTER TABLE … ADD CONSTRAINT … UNIQUE USING INDEX …`."
+            "For a UniqueConstraint it is an `Expand` with "
+            '`AddUniqueConstraint("order", "order_once")`.'
         ),
         bad=Example(
             """
@@ -129,24 +153,28 @@ HAZARDS = (
         ),
         good=Example(
             """
+            atomic = False
             operations = [
-                ValidateConstraint("order", "order_total_positive"),
-            ]
-            """,
-            setup=(
-                "from django.contrib.postgres.operations import "
-                "AddConstraintNotValid, ValidateConstraint\n"
-            ),
-            before="""
-            operations = [
-                AddConstraintNotValid(
-                    "order",
-                    models.CheckConstraint(
-                        condition=models.Q(total__gte=0), name="order_total_positive"
-                    ),
+                Contract(
+                    state_operations=[
+                        migrations.AddConstraint(
+                            "order",
+                            models.CheckConstraint(
+                                condition=models.Q(total__gte=0), name="order_total_positive"
+                            ),
+                        ),
+                    ],
+                    database_operations=[
+                        AddCheckNotValid("order", "order_total_positive"),
+                        ValidateCheck("order", "order_total_positive"),
+                    ],
                 ),
             ]
             """,
+            setup=(
+                "from django_safemigrations.operations import "
+                "AddCheckNotValid, Contract, ValidateCheck\n"
+            ),
         ),
     ),
     Hazard(
@@ -163,25 +191,17 @@ HAZARDS = (
         lock="ACCESS EXCLUSIVE, for as long as the index takes to build",
         who_waits="Every statement on the table, reads included.",
         way_out=(
-            "Build the unique index concurrently and turn it into the constraint, in a migration "
-            "with `atomic = False`:\n\n"
+            "Run `makemigrations` with `django_safemigrations` installed: it writes the new set as an "
+            "expand migration that counts duplicates, builds the unique index concurrently and turns "
+            "it into the constraint; a set that goes is dropped after that. By hand:\n\n"
             "```python\n"
-            "migrations.SeparateDatabaseAndState(\n"
-            '    state_operations=[migrations.AlterUniqueTogether("order", {("customer", '
-            '"reference")})],\n'
-            "    database_operations=[\n"
-            "        migrations.RunSQL(\n"
-            '            "CREATE UNIQUE INDEX CONCURRENTLY order_customer_reference_uniq "\n'
-            '            "ON store_order (customer_id, reference)",\n'
-            '            "DROP INDEX CONCURRENTLY IF EXISTS order_customer_reference_uniq",\n'
-            "        ),\n"
-            "        migrations.RunSQL(\n"
-            '            "ALTER TABLE store_order ADD CONSTRAINT order_customer_reference_uniq "\n'
-            '            "UNIQUE USING INDEX order_customer_reference_uniq",\n'
-            '            "ALTER TABLE store_order DROP CONSTRAINT order_customer_reference_uniq",\n'
-            "        ),\n"
-            "    ],\n"
-            ")\n"
+            "atomic = False\n"
+            "operations = [\n"
+            "    Expand(\n"
+            "        state_operations=[migrations.AlterUniqueTogether(...)],\n"
+            '        database_operations=[AddUniqueTogether("order", ["customer", "reference"])],\n'
+            "    )\n"
+            "]\n"
             "```"
         ),
         bad=Example(
@@ -195,27 +215,17 @@ HAZARDS = (
             """
             atomic = False
             operations = [
-                migrations.SeparateDatabaseAndState(
+                Expand(
                     state_operations=[
                         migrations.AlterUniqueTogether("order", {("customer", "reference")}),
                     ],
                     database_operations=[
-                        # safemigrations: ignore DSM405 -- concurrent, takes no blocking lock
-                        migrations.RunSQL(
-                            "CREATE UNIQUE INDEX CONCURRENTLY order_customer_reference_uniq "
-                            "ON store_order (customer_id, reference)",
-                            "DROP INDEX CONCURRENTLY IF EXISTS order_customer_reference_uniq",
-                        ),
-                        # safemigrations: ignore DSM405 -- instant, the index is there
-                        migrations.RunSQL(
-                            "ALTER TABLE store_order ADD CONSTRAINT order_customer_reference_uniq "
-                            "UNIQUE USING INDEX order_customer_reference_uniq",
-                            "ALTER TABLE store_order DROP CONSTRAINT order_customer_reference_uniq",
-                        ),
+                        AddUniqueTogether("order", ["customer", "reference"]),
                     ],
                 ),
             ]
-            """
+            """,
+            setup="from django_safemigrations.operations import AddUniqueTogether, Expand\n",
         ),
     ),
 )

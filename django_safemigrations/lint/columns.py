@@ -127,7 +127,7 @@ def changed_options(state: ProjectState, model: ModelState, old: Any, new: Any) 
     """
     _, old_path, old_args, old_options = old.deconstruct()
     _, new_path, new_args, new_options = new.deconstruct()
-    ignored = {*old.non_db_attrs, *new.non_db_attrs}
+    ignored: set[str] = set()
     if (
         not new.many_to_many
         and old.remote_field
@@ -135,6 +135,9 @@ def changed_options(state: ProjectState, model: ModelState, old: Any, new: Any) 
         and same_target(state, model, old, new)
     ):
         ignored.add("to")
+    # Each field's own, as in Django: a database-level on_delete is known to the database.
+    old_options = {k: v for k, v in old_options.items() if k not in old.non_db_attrs}
+    new_options = {k: v for k, v in new_options.items() if k not in new.non_db_attrs}
     missing = object()
     changed = {
         option

@@ -6,30 +6,18 @@ States are never rendered into models: that is where Django's own commands spend
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 from django.conf import settings
 from django.db import connections, router
-from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import truncate_name
 from django.db.migrations.state import ModelState, ProjectState
 from django.db.migrations.utils import resolve_relation
 
+from django_safemigrations.postgres.offline import postgres as postgres
+
 MAX_NAME_BYTES = 63
 ModelKey = tuple[str, str]
-
-
-@cache
-def postgres() -> BaseDatabaseWrapper:
-    """Return a PostgreSQL connection object to ask for types; it is never opened."""
-    for alias in connections:
-        if connections[alias].vendor == "postgresql":
-            return connections[alias]
-    from django.db.backends.postgresql.base import DatabaseWrapper
-
-    default = {**connections.settings["default"], "ENGINE": "django.db.backends.postgresql"}
-    return DatabaseWrapper(default, "default")
 
 
 def table_name(model: ModelState) -> str:

@@ -12,6 +12,7 @@ from django.db.models import Index
 from django_safemigrations.exceptions import InvalidIndex
 from django_safemigrations.operations.base import FieldStage, Stage, public
 from django_safemigrations.postgres.builds import build_index, drop_index
+from django_safemigrations.postgres.catalog import Index as PostgresIndex
 from django_safemigrations.postgres.catalog import Table, quote
 from django_safemigrations.postgres.definitions import definition_on_clone
 from django_safemigrations.postgres.runner import Runner
@@ -31,7 +32,7 @@ def refuse_another(runner: Runner, table: Table, name: str, statement: Statement
         InvalidIndex: both definitions.
     """
     there = runner.catalog.index(table, name)
-    if there is None or not there.valid:
+    if there is None or not (there.valid or there.partitioned):
         return
 
     def create(clone: str, index: str) -> str:
@@ -150,7 +151,8 @@ class DropIndexConcurrently(_IndexStage):
         model_name: the model.
         name: the index's name, as in the state before the change.
 
-    Locks: SHARE UPDATE EXCLUSIVE: reads and writes go on.
+    Locks: SHARE UPDATE EXCLUSIVE: reads and writes go on. On a partitioned table ACCESS
+    EXCLUSIVE on it and its partitions, for an instant: PostgreSQL drops it in no other way.
     Source: https://www.postgresql.org/docs/current/sql-dropindex.html
     """
 
@@ -200,6 +202,25 @@ def field_index_statements(editor: Any, model: Any, name: str) -> dict[str, list
     return found
 
 
+def indexes_of_field(runner: Runner, table: Table, model: Any, name: str) -> list[PostgresIndex]:
+    """Return the indexes that Django takes for those of db_index=True, whatever their names.
+
+    A column that was called otherwise when they were built has kept them.
+    """
+    column = model._meta.get_field(name).column
+    declared = {index.name for index in model._meta.indexes}
+    return [
+        index
+        for index in runner.catalog.indexes(table, column)
+        if index.keys in ((column,), (quote(column),))
+        and index.predicate is None
+        and not index.unique
+        and index.name not in declared
+        and index.tail.startswith("btree ")
+        and " INCLUDE " not in index.tail
+    ]
+
+
 class _FieldIndexStage(FieldStage):
     @property
     def migration_name_fragment(self) -> str:
@@ -224,10 +245,10 @@ class _FieldIndexStage(FieldStage):
         table = runner.catalog.find_table(model._meta.db_table)
         if table is None:
             return
-        for name in field_index_statements(runner.editor, model, self.name):
-            found = runner.catalog.index(table, name)
-            if found is not None:
-                drop_index(runner, found)
+        names = field_index_statements(runner.editor, model, self.name)
+        usual = [i for name in names if (i := runner.catalog.index(table, name)) is not None]
+        for index in usual or indexes_of_field(runner, table, model, self.name):
+            drop_index(runner, index)
 
     def _collect_build(self, editor: Any, model: Any) -> list[str]:
         statements = field_index_statements(editor, model, self.name)

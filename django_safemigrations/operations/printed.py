@@ -27,14 +27,15 @@ def foreign_key_name(editor: Any, model: Any, name: str) -> str | None:
     return quoted.strip('"').replace('""', '"')
 
 
-def _column(editor: Any, model: Any, name: str) -> Column:
+def model_column(editor: Any, model: Any, name: str, column: str | None = None) -> Column:
+    """Return a field's column as far as the model tells it, under another name if one is given."""
     field = model._meta.get_field(name)
     parameters = field.db_parameters(editor.connection)
     collation = parameters.get("collation")
     comment = getattr(field, "db_comment", None)
     return Column(
         attnum=0,
-        name=field.column,
+        name=column or field.column,
         type=parameters["type"],
         type_oid=0,
         type_schema="pg_catalog",
@@ -53,7 +54,7 @@ def _column(editor: Any, model: Any, name: str) -> Column:
 
 
 def _pairs(editor: Any, model: Any, columns: Mapping[str, str]) -> Pairs:
-    found = tuple((_column(editor, model, name), other) for name, other in columns.items())
+    found = tuple((model_column(editor, model, name), other) for name, other in columns.items())
     return Pairs(printed_table(editor, model), found)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.migrations.state import ProjectState
 
 from django_safemigrations.backfill.keyset import Fill, fill
 from django_safemigrations.backfill.progress import progress_store
@@ -13,12 +14,12 @@ from django_safemigrations.operations import printed
 from django_safemigrations.operations.base import Stage, public
 from django_safemigrations.postgres.catalog import quote
 from django_safemigrations.postgres.names import cut
+from django_safemigrations.postgres.pair_ends import drop_sources
 from django_safemigrations.postgres.pairs import (
     Pairs,
     add_columns,
     copy_constraints,
     copy_indexes,
-    drop_sources,
 )
 from django_safemigrations.postgres.runner import Runner
 
@@ -33,6 +34,21 @@ def column_of(model: Any, name: str, other: str) -> str:
     return str(clone.column)
 
 
+def through_model(state: ProjectState, table: str) -> Any:
+    """Return the model that Django makes for a ManyToManyField's table.
+
+    Raises:
+        UnsupportedChange: no ManyToManyField of the state has the table.
+    """
+    for model in state.apps.get_models(include_auto_created=True):
+        if model._meta.auto_created and model._meta.db_table == table:
+            return model
+    raise UnsupportedChange(
+        f"No ManyToManyField has the table {quote(table)}. The migration may run too early: let it "
+        "depend on the one that creates the field."
+    )
+
+
 class _RenameStage(Stage):
     """A stage about fields of one model that are renamed together.
 
@@ -40,21 +56,41 @@ class _RenameStage(Stage):
         model_name: the model.
         renames: each field's name in old code, and in new code.
         names: names that indexes and constraints change with the fields, old to new.
+        table: the table of a ManyToManyField whose fields these are, instead of the model's.
     """
 
     def __init__(
-        self, model_name: str, renames: dict[str, str], names: dict[str, str] | None = None
+        self,
+        model_name: str,
+        renames: dict[str, str],
+        names: dict[str, str] | None = None,
+        table: str = "",
     ) -> None:
         super().__init__(model_name)
         self.renames = renames
         self.names = names or {}
+        self.table = table
 
     def deconstruct(self) -> tuple[str, list[Any], dict[str, Any]]:
-        """Leave the names out where there are none."""
+        """Leave out what there is none of."""
         kwargs: dict[str, Any] = {"model_name": self.model_name, "renames": self.renames}
         if self.names:
             kwargs["names"] = self.names
+        if self.table:
+            kwargs["table"] = self.table
         return self.__class__.__qualname__, [], kwargs
+
+    def models(
+        self, app_label: str, from_state: ProjectState, to_state: ProjectState
+    ) -> tuple[Any, Any]:
+        """Return the model before and after, or those that Django makes for the table."""
+        if not self.table:
+            return super().models(app_label, from_state, to_state)
+        return through_model(from_state, self.table), through_model(to_state, self.table)
+
+    def db_table(self, app_label: str, state: ProjectState) -> str | None:
+        """Return the table that must be empty for Django's own way."""
+        return self.table or super().db_table(app_label, state)
 
     @property
     def migration_name_fragment(self) -> str:
@@ -65,7 +101,8 @@ class _RenameStage(Stage):
     @property
     def listed(self) -> str:
         """The renames, for descriptions."""
-        return ", ".join(f"{self.model_name}.{old} as {new}" for old, new in self.renames.items())
+        where = self.table or self.model_name
+        return ", ".join(f"{where}.{old} as {new}" for old, new in self.renames.items())
 
     def columns(self, model: Any) -> list[tuple[str, str]]:
         """Return the old and the new column of each field."""
@@ -144,6 +181,7 @@ class AddSyncedColumns(_RenameStage):
         model_name: the model.
         renames: each field's name in old code, and in new code.
         names: names that indexes and constraints change with the fields, old to new.
+        table: the table of a ManyToManyField whose fields these are, instead of the model's.
 
     Raises:
         UnsupportedChange: the column can't be copied faithfully; names what is in the way.
@@ -195,6 +233,7 @@ class BackfillSyncedColumns(_RenameStage):
     Args:
         model_name: the model.
         renames: each field's name in old code, and in new code.
+        table: the table of a ManyToManyField whose fields these are, instead of the model's.
 
     Locks: ROW EXCLUSIVE; the batch's rows for about BATCH_TIME milliseconds.
     """
@@ -229,6 +268,7 @@ class CopyIndexes(_RenameStage):
     Args:
         model_name: the model.
         renames: each field's name in old code, and in new code.
+        table: the table of a ManyToManyField whose fields these are, instead of the model's.
 
     Locks: SHARE UPDATE EXCLUSIVE: reads and writes go on.
     """
@@ -259,6 +299,7 @@ class CopyConstraints(_RenameStage):
     Args:
         model_name: the model.
         renames: each field's name in old code, and in new code.
+        table: the table of a ManyToManyField whose fields these are, instead of the model's.
 
     Locks: ACCESS EXCLUSIVE or SHARE ROW EXCLUSIVE for an instant each, no scan;
     SHARE UPDATE EXCLUSIVE while validating.
@@ -292,6 +333,7 @@ class DropSyncedColumns(_RenameStage):
         model_name: the model.
         renames: each field's name in old code, and in new code.
         names: names that indexes and constraints change with the fields, old to new.
+        table: the table of a ManyToManyField whose fields these are, instead of the model's.
 
     Raises:
         DataDiffers: the columns are not equal; nothing was dropped.

@@ -9,6 +9,7 @@ import psycopg
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_safemigrations.exceptions import AnotherMigrator, PooledConnection
+from django_safemigrations.postgres.catalog import Catalog
 
 # "DSM" and "mig" in ASCII; advisory locks are per database, so two numbers are enough.
 MIGRATOR_LOCK = (0x44534D, 0x6D6967)
@@ -99,3 +100,20 @@ def refuse_transaction_pooling(connection: BaseDatabaseWrapper) -> None:
     finally:
         for other in others:
             other.close()
+
+
+@contextlib.contextmanager
+def tablespace_for_new(catalog: Catalog, name: str | None) -> Iterator[None]:
+    """Let new indexes be put into a tablespace, if one is named, unless they say where.
+
+    pg_get_indexdef leaves the tablespace out, and its place is in the middle.
+    """
+    if name is None:
+        yield
+        return
+    before = catalog.value("SELECT current_setting('default_tablespace')")
+    catalog.rows("SELECT set_config('default_tablespace', %s, false)", [name])
+    try:
+        yield
+    finally:
+        catalog.rows("SELECT set_config('default_tablespace', %s, false)", [before])

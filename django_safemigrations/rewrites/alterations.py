@@ -10,13 +10,28 @@ from django.db.migrations import AlterField
 from django.db.models import NOT_PROVIDED
 
 from django_safemigrations.phases import Phase
-from django_safemigrations.rewrites import indexes, keys, not_null, relations, types, uniques
+from django_safemigrations.rewrites import (
+    attributes,
+    indexes,
+    keys,
+    not_null,
+    relations,
+    types,
+    uniques,
+)
 from django_safemigrations.rewrites.chain import Plain, Step
 from django_safemigrations.rewrites.context import Context, Rule
 from django_safemigrations.rewrites.models import is_generated
 
 # What an aspect of its own changes; the rest of a field is its type, or where it points.
-FLAGS = {"null": "null", "unique": "_unique", "index": "db_index", "db_default": "db_default"}
+FLAGS = {
+    "null": "null",
+    "unique": "_unique",
+    "index": "db_index",
+    "db_default": "db_default",
+    "comment": "db_comment",
+    "tablespace": "_db_tablespace",
+}
 
 
 @dataclass(frozen=True)
@@ -42,6 +57,18 @@ def _rest_differs(old: Any, new: Any) -> bool:
 
 ASPECTS = (
     Aspect(
+        "comment",
+        lambda old, new: bool(old.db_comment != new.db_comment),
+        lambda context, operation, old: Phase.EXPAND,
+        attributes.change_comment,
+    ),
+    Aspect(
+        "tablespace",
+        lambda old, new: bool(old._db_tablespace != new._db_tablespace),
+        lambda context, operation, old: Phase.EXPAND,
+        attributes.change_tablespace,
+    ),
+    Aspect(
         "relation",
         lambda old, new: relations.is_about(old, new) and _rest_differs(old, new),
         relations.phase,
@@ -56,8 +83,8 @@ ASPECTS = (
     Aspect(
         "db_default",
         lambda old, new: _default(old) != _default(new),
-        relations.default_phase,
-        relations.change_default,
+        attributes.default_phase,
+        attributes.change_default,
     ),
     Aspect(
         "unique",
@@ -81,11 +108,11 @@ ASPECTS = (
             if operation.field.null or not_null.can_expand(operation.field)
             else Phase.CONTRACT
         ),
-        lambda context, operation, old: [
-            Plain(operation)
+        lambda context, operation, old: (
+            attributes.relax_null(context, operation, old)
             if operation.field.null
-            else not_null.set_not_null(context.app_label, operation)
-        ],
+            else [not_null.set_not_null(context.app_label, operation)]
+        ),
     ),
 )
 
@@ -97,20 +124,29 @@ def alter_field(operation: AlterField, context: Context) -> list[Step]:
     What never reaches the database comes along with the first.
     """
     old, new = context.model(operation.model_name).fields[operation.name], operation.field
-    if old.many_to_many or new.many_to_many or is_generated(old) or is_generated(new):
+    if old.many_to_many or new.many_to_many:
+        return [Plain(operation)]
+    if attributes.changes_only_comment(old, new):
+        return attributes.change_comment(context, operation, old)
+    if is_generated(old) or is_generated(new):
         return [Plain(operation)]
     if old.primary_key or new.primary_key:
         return keys.alter_key(operation, context)
     changing = [aspect for aspect in ASPECTS if aspect.differs(old, new)]
     if not changing:
-        return [Plain(operation)]
+        return attributes.touches_nothing(context, operation, old)
     # The sort is stable: within a phase, in the order of the table.
     changing.sort(key=lambda a: a.phase(context, operation, old) is Phase.CONTRACT)
+    # What else changes may need the NULLs: ON DELETE SET NULL, for one.
+    changing.sort(key=lambda a: not (a.name == "null" and new.null))
     steps: list[Step] = []
     done: frozenset[str] = frozenset()
     before = old
     for aspect in changing:
         done |= {aspect.name, *(["rest"] if aspect.name in ("relation", "type") else [])}
+        if aspect.name == "unique":
+            # A unique field's constraint serves for its index, so that both change together.
+            done |= {"index"}
         after = between(old, new, done)
         if not operation.preserve_default and aspect.name != "null":
             # A one-off default belongs to the NOT NULL alone.
@@ -141,7 +177,7 @@ def between(old: Any, new: Any, done: frozenset[str]) -> Any:
 def _flags(old: Any, new: Any) -> dict[str, str]:
     if relations.changes_kind(old, new):
         # Unique is what makes a foreign key a one-to-one, and its index goes with it.
-        return {name: FLAGS[name] for name in ("null", "db_default")}
+        return {name: FLAGS[name] for name in FLAGS if name not in ("unique", "index")}
     return FLAGS
 
 
@@ -165,8 +201,8 @@ def _altered(operation: AlterField, field: Any, preserve_default: bool) -> Alter
 def _in_database(field: Any) -> tuple[str, list[Any], dict[str, Any]]:
     """Return what of a field reaches the database."""
     _, path, args, kwargs = field.deconstruct()
-    # Django compares columns apart from these, and on_delete may be the database's since 6.1.
-    python_only = {*field.non_db_attrs, "default"} - {"db_column", "on_delete"}
+    # Django compares columns apart. Since 6.1 an on_delete of the database's is not among these.
+    python_only = {*field.non_db_attrs, "default"} - {"db_column"}
     return path, args, {k: v for k, v in kwargs.items() if k not in python_only}
 
 

@@ -26,6 +26,8 @@ class Context:
         created: models created in this run, by app label and lower-case name.
         position: where the operation at hand stands in `operations`.
         taken: operations that became a part of an earlier step.
+        deletions: what is taken off a model before it is deleted, by the id of the deletion.
+        gone: fields that left the state before their model is deleted, by model and name.
     """
 
     app_label: str
@@ -35,6 +37,8 @@ class Context:
     created: set[tuple[str, str]]
     position: int = 0
     taken: set[int] = field(default_factory=set)
+    deletions: dict[int, list[Operation]] = field(default_factory=dict)
+    gone: dict[tuple[str, str], Any] = field(default_factory=dict)
 
     @property
     def later(self) -> Sequence[Operation]:

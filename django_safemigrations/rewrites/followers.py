@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from django.db.migrations import AlterField, RenameField, RenameModel
+from django.db.migrations import AlterField, AlterUniqueTogether, RenameField, RenameModel
 from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ModelState
 
-from django_safemigrations.rewrites import renames
+from django_safemigrations.rewrites import constraints, renames, tables
 from django_safemigrations.rewrites.chain import Step
 from django_safemigrations.rewrites.context import Context
 from django_safemigrations.rewrites.models import find_model, has_own_table
@@ -80,10 +81,13 @@ def rename_field(
     """Stage all renames of the operation's model at once, or say why it is renamed in place."""
     model = context.model(operation.model_name)
     renaming = found.get(operation.model_name.lower(), Renaming())
+    if model.fields[operation.old_name].many_to_many:
+        return tables.rename_many_to_many(operation, context)
     if operation not in renaming.operations:
         return [renames.rename_in_place(model, operation)]
     context.take(renaming.operations)
     return [
+        *_free_of_rules(model, renaming, context),
         renames.rename_fields(
             context.app_label,
             renaming.operations,
@@ -91,5 +95,29 @@ def rename_field(
             renaming.added,
             renaming.names,
             " ".join(filter(None, (renames.doubts(model, other) for other in renaming.operations))),
-        )
+        ),
     ]
+
+
+def _free_of_rules(model: ModelState, renaming: Renaming, context: Context) -> list[Step]:
+    """Drop the sets of unique_together that name a renamed field and go in this run.
+
+    Django drops them after the rename. By then they are there twice, over the old column and
+    over the new one, and new code may write what either forbids.
+    """
+    changed = {operation.old_name: operation.new_name for operation in renaming.operations}
+    for operation in context.operations:
+        if type(operation) is not AlterUniqueTogether or operation.name_lower != model.name_lower:
+            continue
+        stays = {tuple(names) for names in operation.option_value or ()}
+        there = {tuple(names) for names in model.options.get("unique_together") or ()}
+        going = {
+            names
+            for names in there
+            if not changed.keys().isdisjoint(names)
+            and tuple(changed.get(name, name) for name in names) not in stays
+        }
+        if going:
+            freed = AlterUniqueTogether(name=operation.name, unique_together=there - going)
+            return constraints.alter_unique_together(freed, context)
+    return []

@@ -7,6 +7,8 @@ from typing import Any
 from django.conf import settings
 from django.db.migrations.state import ModelState, ProjectState
 
+from django_safemigrations.postgres.offline import postgres
+
 
 def has_own_table(model: ModelState) -> bool:
     """Whether Django creates a table for the model: it is managed, no proxy and not swapped."""
@@ -36,3 +38,10 @@ def column_of(field: Any, name: str) -> str | None:
 def is_generated(field: Any) -> bool:
     """Whether PostgreSQL computes the column."""
     return bool(getattr(field, "generated", False))
+
+
+def has_type_check(field: Any, name: str) -> bool:
+    """Whether the field's type brings a CHECK of its own, as PositiveIntegerField's does."""
+    clone = field.clone()
+    clone.set_attributes_from_name(name)
+    return clone.db_check(postgres()) is not None

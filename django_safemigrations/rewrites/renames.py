@@ -78,15 +78,9 @@ def doubts(model: ModelState, operation: RenameField) -> str:
 
 def rename_in_place(model: ModelState, operation: RenameField) -> Plain:
     """Leave a rename as Django wrote it, and say what breaks if its column changes."""
-    field = model.fields[operation.old_name]
     name = f"{model.app_label}.{model.name}.{operation.old_name}"
     note = ""
-    if field.many_to_many:
-        note = (
-            f"{name} is a many-to-many field (DSM302): its table is renamed in place unless "
-            "db_table names it, and old code fails from then on."
-        )
-    elif changes_column(model, operation):
+    if changes_column(model, operation):
         note = (
             f"{name} is renamed in place (DSM302): {why_not(model, operation)}. Old code fails "
             f"from then on; {db_column_line(model, operation)} to avoid it."

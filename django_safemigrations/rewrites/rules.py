@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from django.db.migrations import CreateModel, RenameField, RenameModel
+from django.db.migrations import CreateModel, RemoveField, RenameField, RenameModel
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
@@ -13,9 +13,12 @@ from django_safemigrations.rewrites import (
     additions,
     alterations,
     constraints,
+    endings,
     followers,
     indexes,
+    lookalikes,
     removals,
+    replacements,
     tables,
 )
 from django_safemigrations.rewrites.chain import Plain, Step
@@ -53,6 +56,8 @@ def rewrite(
     """
     context = Context(app_label, operations, state, settings, created)
     renaming = followers.find_renaming(context)
+    removals.find_deletions(context)
+    context.operations = operations = replacements.in_order(context)
     steps: list[Step] = []
     for position, operation in enumerate(operations):
         if id(operation) in context.taken:
@@ -61,7 +66,7 @@ def rewrite(
         found = _steps(operation, context, renaming)
         for step in found:
             for done in (step.operation,) if isinstance(step, Plain) else step.operations:
-                done.state_forwards(app_label, state)
+                endings.apply(done, app_label, state)
         steps += found
     return steps
 
@@ -83,7 +88,10 @@ def _steps(
     if isinstance(operation, RenameField) and kind is RenameField:
         return followers.rename_field(operation, context, renaming)
     rule = RULES.get(kind)
-    return [Plain(operation)] if rule is None else rule(operation, context)
+    steps: list[Step] = [Plain(operation)] if rule is None else rule(operation, context)
+    if isinstance(operation, RemoveField) and steps:
+        return lookalikes.with_warning(steps, operation, context)
+    return steps
 
 
 def _model_of(operation: Operation) -> str | None:

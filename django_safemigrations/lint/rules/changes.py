@@ -25,7 +25,9 @@ from django_safemigrations.lint.context import Context, Rule
 from django_safemigrations.lint.expressions import field_names, proves_not_null
 from django_safemigrations.lint.finding import Observation
 from django_safemigrations.lint.rules.indexes import names_column
+from django_safemigrations.lint.rules.keys import becomes_key, is_rewritten, key_type
 from django_safemigrations.lint.rules.renames import excludes, renamed_column
+from django_safemigrations.lint.rules.upserts import lost_target
 from django_safemigrations.lint.tables import (
     foreign_keys_to,
     has_own_table,
@@ -35,6 +37,7 @@ from django_safemigrations.lint.tables import (
     table_name,
 )
 from django_safemigrations.lint.types import rebuilds_indexes, rewrites
+from django_safemigrations.phases import Phase, operation_phase
 
 ALL_WAIT = "every statement on it waits, reads included"
 
@@ -62,7 +65,10 @@ def alter_field(operation: operations.AlterField, context: Context) -> Iterator[
     yield from change.not_null()
     yield from change.indexes()
     yield from change.check()
+    yield from change.default()
+    yield from change.comment()
     yield from change.foreign_key()
+    yield from change.target()
 
 
 class Change:
@@ -92,6 +98,9 @@ class Change:
         """Change of type or collation."""
         why = self._type_harm()
         if why is None:
+            return
+        if is_rewritten(self):
+            yield key_type(self, why)
             return
         yield Observation(
             "DSM506",
@@ -220,22 +229,19 @@ class Change:
         """Unique, db_index and primary_key switched on or off."""
         old, new = self.old, self.new
         names = f'model_name="{self.model.name_lower}", name="{self.name}"'
+        if old.unique and not old.primary_key and not new.unique:
+            yield from lost_target([self.name], self.model, self.context)
         if new.primary_key and not old.primary_key:
-            yield Observation(
-                "DSM101",
-                f"The primary key's index on {self.column} is built under ACCESS EXCLUSIVE: "
-                f"{ALL_WAIT}.",
-                "CREATE UNIQUE INDEX CONCURRENTLY first, then ALTER TABLE … ADD PRIMARY KEY "
-                "USING INDEX.",
-            )
+            yield becomes_key(self)
         elif new.unique and not new.primary_key and (not old.unique or old.primary_key):
             yield Observation(
                 "DSM101",
                 f"Adding UNIQUE to {self.column} builds its index under ACCESS EXCLUSIVE: "
                 f"{ALL_WAIT}; one duplicate makes it fail.",
-                "In a migration with `atomic = False`: CREATE UNIQUE INDEX CONCURRENTLY, then "
-                f"ALTER TABLE {self.table} ADD CONSTRAINT … UNIQUE USING INDEX …, with this "
-                "operation among the state_operations of a SeparateDatabaseAndState.",
+                "Write instead, in a migration with `atomic = False` (makemigrations does it for "
+                "you):\n"
+                "Expand(state_operations=[<this operation>], database_operations="
+                f"[AddFieldUnique({names})])",
             )
         elif (not old.db_index or old.unique) and new.db_index and not new.unique:
             second = " A second (_like) index follows." if is_text(self.after.type) else ""
@@ -288,6 +294,60 @@ class Change:
                 "validate it in the next migration.",
             )
 
+    def default(self) -> Iterator[Observation]:
+        """A database default that goes while old code relies on it."""
+        if not self.old.has_db_default() or self.new.has_db_default() or self.old.has_default():
+            return
+        if any(operation_phase(o) is Phase.CONTRACT for o in self.context.migration.operations):
+            return
+        harm = "store NULL" if allows_null(self.new) else "fail"
+        names = f'model_name="{self.model.name_lower}", name="{self.name}"'
+        yield Observation(
+            "DSM543",
+            f"{self.column} loses its default, which old code's INSERTs ask for: they {harm}.",
+            "Write instead (makemigrations does it for you):\n"
+            "Contract(state_operations=[<this operation>], database_operations="
+            f"[AlterColumnDefault({names})])",
+        )
+
+    def comment(self) -> Iterator[Observation]:
+        """A comment, with which Django sets the type anew."""
+        if self.old.db_comment == self.new.db_comment or self.before.type != self.after.type:
+            return
+        checked = self._is_checked()
+        if not checked and not self._is_in_special_index():
+            return
+        what = (
+            "a CHECK that names it is validated against every row"
+            if checked
+            else "expression and partial indexes that name it are built anew"
+        )
+        names = f'model_name="{self.model.name_lower}", name="{self.name}"'
+        yield Observation(
+            "DSM544",
+            f"Django sets the type of {self.column} anew along with its comment, for which {what} "
+            f"under ACCESS EXCLUSIVE: {ALL_WAIT}.",
+            "Write instead (makemigrations does it for you):\n"
+            "Expand(state_operations=[<this operation>], database_operations="
+            f"[SetColumnComment({names})])",
+        )
+
+    def target(self) -> Iterator[Observation]:
+        """A foreign key that points to another table."""
+        if not is_foreign_key(self.old) or not is_foreign_key(self.new):
+            return
+        if same_target(self.context.state, self.model, self.old, self.new):
+            return
+        before = related_model(self.context.state, self.model, self.old)
+        old_table = table_name(before) if before is not None else "another table"
+        yield Observation(
+            "DSM542",
+            f"Old code takes the values of {self.column} for keys of {old_table} and new code "
+            "doesn't, while both read and write it.",
+            "Add a second foreign key, fill it in batches, switch the code over, and remove this "
+            "one in a later release.",
+        )
+
     def foreign_key(self) -> Iterator[Observation]:
         """A constraint that is new, or dropped and added again."""
         if not is_foreign_key(self.new) or not self.new.db_constraint:
@@ -301,9 +361,12 @@ class Change:
         target = related_model(self.context.state, self.model, self.new)
         other = table_name(target) if target is not None else str(self.new.remote_field.model)
         name = f"FOREIGN KEY ({self.after.name}) REFERENCES {other}"
+        names = f'model_name="{self.model.name_lower}", name="{self.name}"'
         hint = (
-            f"Add it NOT VALID by RunSQL: ALTER TABLE {self.table} ADD CONSTRAINT … {name} "
-            "DEFERRABLE INITIALLY DEFERRED NOT VALID; VALIDATE CONSTRAINT in the next migration."
+            "Write instead, in a migration with `atomic = False` (makemigrations does it for "
+            "you):\n"
+            "Contract(state_operations=[<this operation>], database_operations="
+            f"[AddForeignKey({names}), ValidateForeignKey({names})])"
         )
         if not had_one:
             yield Observation(
@@ -316,8 +379,8 @@ class Change:
         if same_target(self.context.state, self.model, self.old, self.new):
             changed = ", ".join(sorted(options))
             hint = (
-                f"The change of {changed} doesn't need that: write its own ALTER TABLE in a "
-                "RunSQL, with this operation among its state_operations."
+                f"The change of {changed} doesn't need that: makemigrations writes it as an "
+                "Expand or Contract with this operation among its state_operations."
             )
         yield Observation(
             "DSM509",

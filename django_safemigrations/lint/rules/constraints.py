@@ -9,11 +9,14 @@ from django.contrib.postgres.constraints import ExclusionConstraint
 from django.contrib.postgres.operations import AddConstraintNotValid, ValidateConstraint
 from django.db import models
 from django.db.migrations import operations
+from django.db.migrations.state import ModelState
 
 from django_safemigrations.lint.context import Context, Rule
 from django_safemigrations.lint.finding import Observation
 from django_safemigrations.lint.rules.indexes import together
+from django_safemigrations.lint.rules.upserts import deferrable, lost_constraint, lost_target
 from django_safemigrations.lint.tables import table_name
+from django_safemigrations.phases import Phase, operation_phase
 
 ALL_WAIT = "every statement on the table waits, reads included"
 
@@ -29,32 +32,35 @@ def add_constraint(operation: operations.AddConstraint, context: Context) -> Ite
         yield Observation(
             "DSM507",
             f"Adding CHECK {name} reads all of {table} under ACCESS EXCLUSIVE: {ALL_WAIT}.",
-            "Write AddConstraintNotValid(...) of django.contrib.postgres.operations here, and in "
-            f'the next migration ValidateConstraint("{model.name_lower}", "{name}").',
+            staged("Contract", model, ("AddCheckNotValid", "ValidateCheck"), name),
         )
     elif isinstance(constraint, models.UniqueConstraint) and is_plain_index(constraint):
         yield Observation(
             "DSM507",
             f"CREATE UNIQUE INDEX {name} reads all of {table} under a SHARE lock: every INSERT, "
             "UPDATE and DELETE waits until it is built; one duplicate makes it fail.",
-            "Build it by CREATE UNIQUE INDEX CONCURRENTLY in a RunSQL of a migration with "
-            "`atomic = False`, with this operation among its state_operations.",
+            staged("Expand", model, ("AddUniqueConstraint",), name),
         )
     elif isinstance(constraint, models.UniqueConstraint):
+        phase = "Contract" if constraint.deferrable else "Expand"
         yield Observation(
             "DSM507",
             f"Adding UNIQUE {name} builds its index on {table} under ACCESS EXCLUSIVE: {ALL_WAIT}; "
             "one duplicate makes it fail.",
-            "In a migration with `atomic = False`: CREATE UNIQUE INDEX CONCURRENTLY, then "
-            f"ALTER TABLE {table} ADD CONSTRAINT {name} UNIQUE USING INDEX {name}.",
+            staged(phase, model, ("AddUniqueConstraint",), name),
         )
+        if operation_phase(operation) is not Phase.CONTRACT:
+            yield from deferrable(constraint, model)
     elif isinstance(constraint, ExclusionConstraint):
         yield Observation(
-            "DSM507",
+            "DSM516",
             f"Adding EXCLUDE {name} builds its index on {table} under ACCESS EXCLUSIVE: "
             f"{ALL_WAIT}. PostgreSQL has no other way for an exclusion constraint.",
-            "Add it while the table is small, or in a maintenance window.",
+            "Add it while the table is small, in a maintenance window, or to a new table into "
+            "which the rows are moved in batches.",
         )
+        if operation_phase(operation) is not Phase.CONTRACT:
+            yield from deferrable(constraint, model)
     else:
         yield Observation(
             "DSM507",
@@ -62,6 +68,15 @@ def add_constraint(operation: operations.AddConstraint, context: Context) -> Ite
             f"under a lock: {ALL_WAIT}.",
             "Add it NOT VALID and validate it in the next migration, if its kind allows that.",
         )
+
+
+def staged(container: str, model: ModelState, stages: tuple[str, ...], name: str) -> str:
+    """Return the hint with the stages to write instead."""
+    listed = ", ".join(f'{stage}("{model.name_lower}", "{name}")' for stage in stages)
+    return (
+        "Write instead, in a migration with `atomic = False` (makemigrations does it for you):\n"
+        f"{container}(state_operations=[<this operation>], database_operations=[{listed}])"
+    )
 
 
 def is_plain_index(constraint: Any) -> bool:
@@ -99,11 +114,12 @@ def validate_constraint(operation: ValidateConstraint, context: Context) -> Iter
 def remove_constraint(
     operation: operations.RemoveConstraint, context: Context
 ) -> Iterator[Observation]:
-    """Dropping a constraint is instant; forget what was known of it."""
+    """Dropping a constraint is instant, but upserts may need it; forget what was known of it."""
     key = (context.app_label, operation.model_name.lower(), operation.name)
     context.history.not_valid.pop(key, None)
-    return
-    yield
+    model = context.used_model(operation.model_name)
+    if model is not None:
+        yield from lost_constraint(operation.name, model, context)
 
 
 def alter_unique_together(
@@ -121,10 +137,13 @@ def alter_unique_together(
             f"unique_together on ({', '.join(names)}) builds its index on {table_name(model)} "
             f"under "
             f"ACCESS EXCLUSIVE: {ALL_WAIT}; one duplicate makes it fail.",
-            "In a migration with `atomic = False`: CREATE UNIQUE INDEX CONCURRENTLY, then "
-            f"ALTER TABLE {table_name(model)} ADD CONSTRAINT … UNIQUE USING INDEX …, with this "
-            "operation among the state_operations of a SeparateDatabaseAndState.",
+            "Write instead, in a migration with `atomic = False` (makemigrations does it for "
+            "you):\n"
+            "Expand(state_operations=[<this operation>], database_operations="
+            f'[AddUniqueTogether("{model.name_lower}", {list(names)})])',
         )
+    for names in sorted(before - after):
+        yield from lost_target(names, model, context)
 
 
 RULES: dict[type, Rule] = {

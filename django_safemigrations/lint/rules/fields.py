@@ -12,7 +12,6 @@ from django.db.migrations.state import ModelState
 
 from django_safemigrations.lint.columns import changed_options, column, is_text, type_check
 from django_safemigrations.lint.context import Context, Rule
-from django_safemigrations.lint.expressions import volatile_function
 from django_safemigrations.lint.finding import Observation
 from django_safemigrations.lint.tables import (
     has_own_table,
@@ -21,6 +20,7 @@ from django_safemigrations.lint.tables import (
     related_model,
     table_name,
 )
+from django_safemigrations.postgres.volatility import volatile_function
 
 OF_THE_TYPE = frozenset(
     {
@@ -148,9 +148,9 @@ def _bare_first(operation: operations.AddField, field: Any) -> str:
             "key NOT VALID, validated in a migration of its own."
         )
     return (
-        f"Add {operation.name} as a bare nullable column first; then build its index concurrently "
-        "(CreateFieldIndexesConcurrently), and add its check by AddConstraintNotValid and "
-        "ValidateConstraint in migrations of their own."
+        f"Add {operation.name} as a bare nullable column first (AddColumn); then build its index "
+        "concurrently (CreateFieldIndexesConcurrently, AddFieldUnique), and add its check by "
+        "AddFieldCheck and ValidateFieldCheck. makemigrations writes it so."
     )
 
 
@@ -165,19 +165,28 @@ def remove_field(operation: operations.RemoveField, context: Context) -> Iterato
         if not has_own_table(field):
             return
         what = many_to_many_table(model, operation.name, field)
-        drop = f"DROP TABLE {what}"
+        relax, drop = "RelaxTable", "DropTable"
         sentence = f"DROP TABLE {what}: old code that uses {model.name}.{operation.name} fails."
     else:
         old = column(context.state, model, operation.name, field)
         if old is None:
             return
         what = f"{table}.{old.name}"
-        drop = f"ALTER TABLE {table} DROP COLUMN {old.name}"
+        relax, drop = "RelaxColumn", "DropColumn"
         sentence = f"{what} is dropped while old code still selects and inserts it: it fails."
         if is_foreign_key(field) and field.db_constraint:
             target = related_model(context.state, model, field)
             if target is not None:
                 sentence += f" The drop takes ACCESS EXCLUSIVE on {table_name(target)}, too."
+    if any(_takes_place(model, operation.name, field, *added) for added in _added(context, model)):
+        yield Observation(
+            "DSM521",
+            f"{what} is dropped and added anew under the same name: its values are lost, and old "
+            "code's are refused or misread from then on.",
+            "Give the new field another name, with another db_column or db_table, or add it in a "
+            "later release.",
+        )
+        return
     twin = _same_kind_added(context, model, operation.name, field)
     if twin is not None:
         yield Observation(
@@ -191,9 +200,33 @@ def remove_field(operation: operations.RemoveField, context: Context) -> Iterato
     yield Observation(
         "DSM503",
         sentence,
-        "First release: SeparateDatabaseAndState(state_operations=[<this operation>]), the column "
-        f'being nullable or having a db_default by then. Next release: RunSQL("{drop}").',
+        "Let makemigrations write it in stages, or write Expand(state_operations=[<this operation>], "
+        f'database_operations=[{relax}(model_name="{model.name_lower}", '
+        f'name="{operation.name}")]), and {drop} in a Contract.',
     )
+
+
+def _added(context: Context, model: ModelState) -> Iterator[tuple[str, Any]]:
+    return context.fields_added(model.name_lower)
+
+
+def _takes_place(model: ModelState, old_name: str, old: Any, name: str, new: Any) -> bool:
+    """Return whether a field gets the column, or the own table, that another one had."""
+    if bool(old.many_to_many) != bool(new.many_to_many):
+        return False
+    if old.many_to_many:
+        if not has_own_table(old) or not has_own_table(new):
+            return False
+        tables = many_to_many_table(model, old_name, old), many_to_many_table(model, name, new)
+        return tables[0] == tables[1]
+    columns = {_column_of(old, old_name), _column_of(new, name)}
+    return len(columns) == 1
+
+
+def _column_of(field: Any, name: str) -> str:
+    clone = field.clone()
+    clone.set_attributes_from_name(name)
+    return str(clone.column)
 
 
 def _same_kind_added(context: Context, model: ModelState, name: str, old: Any) -> str | None:

@@ -38,8 +38,8 @@ def delete_model(operation: operations.DeleteModel, context: Context) -> Iterato
     yield Observation(
         "DSM504",
         f"DROP TABLE {table}: old code that still reads, joins or cascades into it fails at once.",
-        "First release: SeparateDatabaseAndState(state_operations=[<this operation>]). "
-        f'Next release: RunSQL("DROP TABLE {table}").',
+        "Let makemigrations write it in stages, or write Expand(state_operations=[<this operation>], "
+        f'database_operations=[RelaxTable(model_name="{model.name}")]), and DropTable in a Contract.',
     )
 
 
@@ -54,6 +54,21 @@ def rename_model(operation: operations.RenameModel, context: Context) -> Iterato
         return
     model = context.used_model(operation.old_name)
     if model is None:
+        return
+    heirs = sorted(
+        f"{heir.app_label}.{heir.name}"
+        for heir in context.state.models.values()
+        if not heir.options.get("proxy")
+        and f"{model.app_label}.{model.name_lower}"
+        in {base.lower() for base in heir.bases if isinstance(base, str)}
+    )
+    if heirs:
+        yield Observation(
+            "DSM538",
+            f"{model.app_label}.{model.name} is the parent of {', '.join(heirs)}: Django can't "
+            "build what inherits from a renamed table, and migrate fails.",
+            "Keep the name, or replace the inheritance by a OneToOneField in an earlier release.",
+        )
         return
     renamed = ModelState(context.app_label, operation.new_name, [], _table_options(model))
     old, new = table_name(model), table_name(renamed)
@@ -135,8 +150,9 @@ def alter_order_with_respect_to(
         yield Observation(
             "DSM503",
             f"{table}._order is dropped while old code still selects and inserts it.",
-            "First release: SeparateDatabaseAndState(state_operations=[<this operation>]); drop "
-            "the column in the next one.",
+            "Let makemigrations write it in stages, or write Expand(state_operations=[<this "
+            f'operation>], database_operations=[RelaxColumn(model_name="{model.name_lower}", '
+            'name="_order")]), and DropColumn in a Contract.',
         )
 
 
