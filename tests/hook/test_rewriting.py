@@ -114,10 +114,10 @@ class TestLeftAlone:
             )
         assert names == ["Expand"]
 
-    def test_many_to_many_fields(self) -> None:
+    def test_many_to_many_fields_whose_table_keeps_its_name(self) -> None:
         def model(name: str) -> Any:
             tag = define("Tag", code=models.IntegerField())
-            return define("Order", **{name: models.ManyToManyField(tag)})
+            return define("Order", **{name: models.ManyToManyField(tag, db_table="order_tags")})
 
         case = both(
             lambda: model("tags"), lambda: model("labels"), renames={"order.tags": "labels"}

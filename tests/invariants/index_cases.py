@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from django.contrib.postgres.fields import ArrayField
@@ -110,8 +111,13 @@ INDEX_CASES = [
         lambda: Index(
             fields=["number"], name="order_text", condition=Q(code__startswith="it's 100%")
         ),
+        extra=True,
     ),
-    add("covering", lambda: Index(fields=["number"], name="order_cover", include=["code", "note"])),
+    add(
+        "covering",
+        lambda: Index(fields=["number"], name="order_cover", include=["code", "note"]),
+        extra=True,
+    ),
     add(
         "operator class",
         lambda: Index(fields=["code"], name="order_like", opclasses=["varchar_pattern_ops"]),
@@ -135,7 +141,7 @@ INDEX_CASES = [
         ),
         extra=True,
     ),
-    add("hash", lambda: HashIndex(fields=["code"], name="order_hash", fillfactor=70)),
+    add("hash", lambda: HashIndex(fields=["code"], name="order_hash", fillfactor=70), extra=True),
     add("spgist", lambda: SpGistIndex(fields=["code"], name="order_spgist"), extra=True),
     add(
         "btree with a fillfactor",
@@ -148,11 +154,21 @@ INDEX_CASES = [
         extra=True,
     ),
     add("name of mixed case", lambda: Index(fields=["number"], name="Order Number %s"), extra=True),
-    add("table of mixed case", lambda: Index(fields=["number"], name="mixed_number"), MIXED),
+    add(
+        "table of mixed case",
+        lambda: Index(fields=["number"], name="mixed_number"),
+        MIXED,
+        extra=True,
+    ),
     add(
         "table of mixed case, named by Django", lambda: Index(fields=["-number"]), MIXED, extra=True
     ),
-    add("table in a schema", lambda: Index(fields=["number"], name="crm_number"), QUALIFIED),
+    add(
+        "table in a schema",
+        lambda: Index(fields=["number"], name="crm_number"),
+        QUALIFIED,
+        extra=True,
+    ),
     add(
         "table in a schema, named by Django",
         lambda: Index(fields=["number"]),
@@ -160,7 +176,7 @@ INDEX_CASES = [
         extra=True,
     ),
     add("schema of mixed case", lambda: Index(fields=["code"], name="crm_Code"), QUALIFIED_MIXED),
-    add("long table name", lambda: Index(fields=["number", "code"]), LONG),
+    add("long table name", lambda: Index(fields=["number", "code"]), LONG, extra=True),
     add(
         "two in one run",
         lambda: [
@@ -169,7 +185,7 @@ INDEX_CASES = [
         ],
         extra=True,
     ),
-    add("empty table", lambda: Index(fields=["number"], name="order_empty"), rows=0),
+    add("empty table", lambda: Index(fields=["number"], name="order_empty"), rows=0, extra=True),
     alter(
         "db_index on an int",
         models.IntegerField,
@@ -188,6 +204,7 @@ INDEX_CASES = [
         "db_index on a nullable slug",
         lambda: models.SlugField(null=True, db_index=False),
         lambda: models.SlugField(null=True),
+        extra=True,
     ),
     alter(
         "db_index on a varchar with a collation",
@@ -211,12 +228,14 @@ INDEX_CASES = [
         lambda: models.CharField(max_length=9),
         lambda: models.CharField(max_length=9, db_index=True),
         MIXED,
+        extra=True,
     ),
     alter(
         "db_index on a table in a schema",
         lambda: models.CharField(max_length=9),
         lambda: models.CharField(max_length=9, db_index=True),
         QUALIFIED,
+        extra=True,
     ),
     alter(
         "db_index with long names",
@@ -230,17 +249,20 @@ INDEX_CASES = [
         lambda: models.CharField(max_length=9),
         lambda: models.CharField(max_length=9, db_index=True),
         rows=0,
+        extra=True,
     ),
     Case("index: db_index on a foreign key", lambda: owned(False), lambda: owned(True)),
     Case(
         "index: db_index on a foreign key to a varchar",
         lambda: owned(False, to_field="code"),
         lambda: owned(True, to_field="code"),
+        extra=True,
     ),
     Case(
         "index: db_index of a child's table",
         lambda: inherited(models.IntegerField()),
         lambda: inherited(models.IntegerField(db_index=True)),
+        extra=True,
     ),
     Case(
         "index: removed",
@@ -257,6 +279,7 @@ INDEX_CASES = [
         "index: removed from a table in a schema",
         lambda: order({"db_table": QUALIFIED, "indexes": [Index(fields=["code"], name="crm_x")]}),
         lambda: order({"db_table": QUALIFIED}),
+        extra=True,
     ),
     Case(
         "index: another one of the same name",
@@ -280,3 +303,12 @@ def inherited(number: models.Field[Any, Any]) -> None:
     """Define a model and a child with a table of its own."""
     place = define("Place", code=models.CharField(max_length=10))
     define("Cafe", bases=place, number=number)
+
+
+def row(case: Case) -> str:
+    """Return the row of the support matrix that a case belongs to."""
+    what = "`db_index=True`" if "db_index" in case.name else "an index"
+    return f"Remove {what}" if "removed" in case.name else f"Add {what}"
+
+
+INDEX_CASES = [replace(case, change=row(case)) for case in INDEX_CASES]

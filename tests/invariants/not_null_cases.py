@@ -7,6 +7,7 @@ import decimal
 import itertools
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from django.contrib.postgres.fields import ArrayField
@@ -122,7 +123,7 @@ def two_models(null: bool) -> None:
 NOT_NULL_CASES = [
     not_null("int, answered 0", models.IntegerField, 0),
     not_null("big int", models.BigIntegerField, 2**40, extra=True),
-    not_null("positive int with its check", models.PositiveIntegerField, 3),
+    not_null("positive int with its check", models.PositiveIntegerField, 3, extra=True),
     not_null("char", char, "", extra=True),
     not_null("char with quotes and percent", char, 'it\'s 100% \\ "x"'),
     not_null("text", models.TextField, "none\nat all", extra=True),
@@ -148,9 +149,10 @@ NOT_NULL_CASES = [
         timezone.now,
         filled=ANY,
         repeatable=False,
+        extra=True,
     ),
     not_null("uuid, answered uuid4", models.UUIDField, uuid.uuid4, filled=ANY, repeatable=False),
-    not_null("json, answered with a dict", models.JSONField, {"a": [1, None]}),
+    not_null("json, answered with a dict", models.JSONField, {"a": [1, None]}, extra=True),
     not_null("json, answered dict", models.JSONField, dict, filled={}, extra=True),
     not_null("json, answered with a string", models.JSONField, "text", extra=True),
     not_null("array", lambda **o: ArrayField(models.IntegerField(), **o), [1, 2], extra=True),
@@ -203,6 +205,7 @@ NOT_NULL_CASES = [
         "db_default that was there",
         lambda **o: models.IntegerField(db_default=9, **o),
         filled=9,
+        extra=True,
     ),
     not_null(
         "db_default now",
@@ -220,11 +223,13 @@ NOT_NULL_CASES = [
         nulls=False,
         extra=True,
     ),
-    not_null("unique char without a default", lambda **o: char(unique=True, **o), nulls=False),
+    not_null(
+        "unique char without a default", lambda **o: char(unique=True, **o), nulls=False, extra=True
+    ),
     not_null("indexed char", lambda **o: char(db_index=True, **o), "x", extra=True),
-    not_null("with a comment", lambda **o: char(db_comment='it\'s "this"', **o), "x"),
+    not_null("with a comment", lambda **o: char(db_comment='it\'s "this"', **o), "x", extra=True),
     not_null("with a collation", lambda **o: char(db_collation="C", **o), "x", extra=True),
-    not_null("column of mixed case", lambda **o: char(db_column="The Value", **o), "x"),
+    not_null("column of mixed case", lambda **o: char(db_column="The Value", **o), "x", extra=True),
     not_null(
         "long column name",
         lambda **o: char(
@@ -238,8 +243,8 @@ NOT_NULL_CASES = [
     ),
     not_null("together with a comment", char, "x", new=lambda: char(db_comment="new"), extra=True),
     not_null("together with db_index", char, "x", new=lambda: char(db_index=True)),
-    not_null("table of mixed case", models.IntegerField, 0, table=MIXED),
-    not_null("table in a schema", models.IntegerField, 0, table=QUALIFIED),
+    not_null("table of mixed case", models.IntegerField, 0, table=MIXED, extra=True),
+    not_null("table in a schema", models.IntegerField, 0, table=QUALIFIED, extra=True),
     not_null("schema of mixed case", char, "", table=QUALIFIED_MIXED, extra=True),
     not_null("long table name", models.IntegerField, 0, table=LONG, extra=True),
     not_null(
@@ -265,7 +270,7 @@ NOT_NULL_CASES = [
             " CHECK (number IS NOT NULL)",
         ),
     ),
-    not_null("empty table", models.IntegerField, 0, rows=0),
+    not_null("empty table", models.IntegerField, 0, rows=0, extra=True),
     not_null(
         "empty table, without a default", models.IntegerField, rows=0, nulls=False, extra=True
     ),
@@ -275,6 +280,7 @@ NOT_NULL_CASES = [
         models.IntegerField,
         nulls=False,
         meta={"unique_together": [("number", "value")]},
+        extra=True,
     ),
     not_null(
         "in a check",
@@ -314,12 +320,14 @@ NOT_NULL_CASES = [
         lambda: customers(True),
         lambda: customers(False),
         nulls=False,
+        extra=True,
     ),
     Case(
         "not null: one to one without a default",
         lambda: customers(True, unique=True),
         lambda: customers(False, unique=True),
         nulls=False,
+        extra=True,
     ),
     Case(
         "not null: composite primary key",
@@ -342,6 +350,7 @@ NOT_NULL_CASES = [
         lambda: key(False, models.UUIDField(primary_key=True)),
         default=4,
         filled={"value": 4},
+        extra=True,
     ),
     Case(
         "not null: child's table",
@@ -361,3 +370,11 @@ REFUSED_CASES = [
         lambda: line(False),
     ),
 ]
+
+
+def row(case: Case) -> str:
+    """Return the row of the support matrix that a case belongs to."""
+    return "null → NOT NULL" if case.filled else "null → NOT NULL, without a default"
+
+
+NOT_NULL_CASES = [replace(case, change=row(case)) for case in NOT_NULL_CASES]

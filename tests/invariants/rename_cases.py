@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from django.contrib.postgres.fields import ArrayField
@@ -112,24 +113,28 @@ RENAME_CASES = [
     rename("int", integer()),
     rename("nullable int", integer(null=True), extra=True),
     rename("int with a Python default", integer(default=3), extra=True),
-    rename("char", char()),
+    rename("char", char(), extra=True),
     rename("nullable text", lambda: models.TextField(null=True), extra=True),
     rename("json", models.JSONField, extra=True),
     rename("nullable json", lambda: models.JSONField(null=True), extra=True),
-    rename("array", lambda: ArrayField(models.CharField(max_length=20))),
+    rename("array", lambda: ArrayField(models.CharField(max_length=20)), extra=True),
     rename("nullable array", lambda: ArrayField(models.IntegerField(), null=True), extra=True),
     rename("decimal", lambda: models.DecimalField(max_digits=12, decimal_places=3), extra=True),
     rename("float", models.FloatField, extra=True),
     rename("boolean", models.BooleanField, extra=True),
     rename("datetime", models.DateTimeField, extra=True),
-    rename("datetime with auto_now", lambda: models.DateTimeField(auto_now=True)),
+    rename("datetime with auto_now", lambda: models.DateTimeField(auto_now=True), extra=True),
     rename("date", models.DateField, extra=True),
     rename("interval", models.DurationField, extra=True),
     rename("uuid", models.UUIDField, extra=True),
     rename("binary", models.BinaryField, extra=True),
     rename("address", lambda: models.GenericIPAddressField(null=True), extra=True),
-    rename("positive int with its check", models.PositiveIntegerField),
-    rename("nullable positive small int", lambda: models.PositiveSmallIntegerField(null=True)),
+    rename("positive int with its check", models.PositiveIntegerField, extra=True),
+    rename(
+        "nullable positive small int",
+        lambda: models.PositiveSmallIntegerField(null=True),
+        extra=True,
+    ),
     # What a column itself carries
     rename("db_default", integer(db_default=5)),
     rename(
@@ -174,7 +179,7 @@ RENAME_CASES = [
         "ordering", integer(), lambda n: {"ordering": [f"-{n}"], "get_latest_by": n}, extra=True
     ),
     # Names
-    rename("camel case", char(unique=True), old="totalAmount", new="grossAmount"),
+    rename("camel case", char(unique=True), old="totalAmount", new="grossAmount", extra=True),
     rename("reserved words", integer(db_index=True), old="order", new="group"),
     rename(
         "long names",
@@ -206,8 +211,14 @@ RENAME_CASES = [
         "table in a schema, with an index",
         integer(db_index=True),
         lambda n: {"db_table": QUALIFIED, "indexes": [Index(fields=[n, "code"])]},
+        extra=True,
     ),
-    rename("table in a schema, unique", char(unique=True), lambda n: {"db_table": QUALIFIED}),
+    rename(
+        "table in a schema, unique",
+        char(unique=True),
+        lambda n: {"db_table": QUALIFIED},
+        extra=True,
+    ),
     rename("schema of mixed case", char(db_index=True), lambda n: {"db_table": QUALIFIED_MIXED}),
     # Other tables than the plainest
     rename("empty table", char(unique=True), rows=0),
@@ -222,6 +233,7 @@ RENAME_CASES = [
         lambda: keyed("total", models.UUIDField(primary_key=True)),
         lambda: keyed("amount", models.UUIDField(primary_key=True)),
         renames={"order.total": "amount"},
+        extra=True,
     ),
     Case(
         "rename: text primary key",
@@ -278,12 +290,14 @@ RENAME_CASES = [
             },
         ),
         renames=TWO,
+        extra=True,
     ),
     Case(
         "rename: fields of two tables",
         lambda: two_models("total"),
         lambda: two_models("amount"),
         renames={"order.total": "amount", "invoice.total": "amount"},
+        extra=True,
     ),
     # No change of the column
     Case(
@@ -305,5 +319,19 @@ RENAME_CASES = [
         lambda: with_db_column("amount", "total"),
         renames={"order.total": "amount"},
         settings={"RENAME_FIELD": "db_column"},
+        extra=True,
     ),
 ]
+
+
+def row(case: Case) -> str:
+    """Return the row of the support matrix that a case belongs to."""
+    if case.settings or "keeps its name" in case.name or "a name of its own" in case.name:
+        return "Rename a field, with `db_column`"
+    words = ("unique", "indexed", "index", "slug", "check")
+    if any(word in case.name for word in words):
+        return "Rename a field with an index or constraint"
+    return "Rename a field"
+
+
+RENAME_CASES = [replace(case, change=row(case)) for case in RENAME_CASES]

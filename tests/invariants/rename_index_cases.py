@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from django.contrib.postgres.indexes import BrinIndex, GinIndex, HashIndex, OpClass
@@ -94,7 +95,9 @@ RENAME_INDEX_CASES = [
         extra=True,
     ),
     # Meta.constraints
-    constrained("unique constraint", lambda n: UniqueConstraint(fields=[n], name="order_uq")),
+    constrained(
+        "unique constraint", lambda n: UniqueConstraint(fields=[n], name="order_uq"), extra=True
+    ),
     constrained(
         "unique constraint of two columns",
         lambda n: UniqueConstraint(fields=["number", n], name="order_uq"),
@@ -130,6 +133,7 @@ RENAME_INDEX_CASES = [
         "unique constraint with an operator class",
         lambda n: UniqueConstraint(fields=[n], name="order_uq", opclasses=["varchar_pattern_ops"]),
         char(),
+        extra=True,
     ),
     constrained(
         "unique constraint, deferred",
@@ -147,6 +151,7 @@ RENAME_INDEX_CASES = [
         lambda n: UniqueConstraint(fields=[n], name="order_uq", nulls_distinct=False),
         integer(null=True),
         nulls=False,
+        extra=True,
     ),
     constrained(
         "check constraint",
@@ -177,4 +182,10 @@ RENAME_INDEX_CASES = [
             ],
         },
     ),
+]
+
+
+RENAME_INDEX_CASES = [
+    replace(case, change="Rename a field with an index or constraint")
+    for case in RENAME_INDEX_CASES
 ]

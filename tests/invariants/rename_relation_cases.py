@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from django.db import models
@@ -73,6 +74,7 @@ RENAME_RELATION_CASES = [
             "indexes": [Index(fields=[n, "-number"])],
             "unique_together": [(n, "number")],
         },
+        extra=True,
     ),
     related("one to one", models.OneToOneField),
     related("one to one, nullable", models.OneToOneField, null=True, extra=True),
@@ -95,4 +97,9 @@ RENAME_RELATION_CASES = [
         renames={"customer.code": "sku"},
         extra=True,
     ),
+]
+
+
+RENAME_RELATION_CASES = [
+    replace(case, change="Rename a relation") for case in RENAME_RELATION_CASES
 ]

@@ -12,6 +12,7 @@ from tests.invariants.cases import (
     KILLED,
     KILLED_ON_THE_WAY_BACK,
     NOT_KILLABLE,
+    NOT_KILLABLE_ON_THE_WAY_BACK,
     among,
     parameters,
 )
@@ -21,12 +22,14 @@ from tests.kit.databases import scratch_database
 from tests.kit.kill import run_killed
 from tests.kit.prepared import Content, Prepared, prepare
 
-MOST_KILLS = 80
+MOST_KILLS = 250
 """No chain of the cases has so many changes; more would be a loop that never ends."""
 
 
 KILLABLE = [case for case in CASES if case.name not in NOT_KILLABLE]
+KILLABLE_BACK = [case for case in KILLABLE if case.name not in NOT_KILLABLE_ON_THE_WAY_BACK]
 BEYOND_US = [case for case in CASES if case.name in NOT_KILLABLE]
+BEYOND_US_BACK = [case for case in CASES if case.name in NOT_KILLABLE_ON_THE_WAY_BACK]
 
 
 @pytest.mark.parametrize("case", parameters(KILLABLE, among(KILLED)))
@@ -37,7 +40,7 @@ def test_killed_after_each_change_and_run_again_it_ends_in_the_same_schema_and_r
         _kill_everywhere(prepared, prepared.template, prepared.run, prepared.after)
 
 
-@pytest.mark.parametrize("case", parameters(KILLABLE, among(KILLED_ON_THE_WAY_BACK)))
+@pytest.mark.parametrize("case", parameters(KILLABLE_BACK, among(KILLED_ON_THE_WAY_BACK)))
 def test_killed_on_the_way_back_and_run_again_it_ends_where_it_began(case: Case) -> None:
     with prepare(case) as prepared, prepared.database():
         prepared.run()
@@ -58,8 +61,27 @@ def test_what_is_left_out_here_plain_django_cannot_do_either(case: Case) -> None
             )
 
 
+@pytest.mark.parametrize("case", parameters(BEYOND_US_BACK, lambda case: False))
+def test_what_is_left_out_on_the_way_back_plain_django_cannot_do_either(case: Case) -> None:
+    with prepare(case) as prepared, prepared.database():
+        _plainly(prepared)
+        name = str(connection.settings_dict["NAME"])
+        connection.close()
+        with pytest.raises(AssertionError, match="COMMIT: then ProgrammingError"):
+            _kill_everywhere(
+                prepared,
+                name,
+                lambda: _plainly_back(prepared),
+                prepared.back,
+            )
+
+
 def _plainly(prepared: Prepared) -> None:
     chains.migrate(prepared.plain, prepared.plain.change[-1])
+
+
+def _plainly_back(prepared: Prepared) -> None:
+    chains.migrate(prepared.plain, prepared.plain.initial[-1])
 
 
 def _kill_everywhere(

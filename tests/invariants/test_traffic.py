@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from django.core.management import call_command
 from django.db import connection
+from django.test import override_settings
 
+from django_safemigrations.conf import CHECKLIST_ITEMS
 from tests.invariants.cases import CASES, REPRESENTATIVE, among, parameters
 from tests.kit import chain as chains
 from tests.kit.calls import unique_keys
-from tests.kit.case import Case
+from tests.kit.case import LABEL, Case
 from tests.kit.databases import connect
 from tests.kit.forks import fork, wait_for
 from tests.kit.outcomes import disagreements
@@ -27,7 +31,9 @@ LONGEST = 1.0
 RACES = [
     case
     for case in CASES
-    if case.renames and any(unique_keys(model) for model in case.models("new"))
+    if case.renames
+    and any(unique_keys(model) for model in case.models("old"))
+    and any(unique_keys(model) for model in case.models("new"))
 ]
 
 
@@ -90,6 +96,13 @@ def test_upserts_of_one_key_by_both_generations_never_fail(case: Case) -> None:
             assert_nothing_failed(prepared, report, lost)
 
 
+def _expand_by_command(prepared: Prepared) -> None:
+    # The command puts what stays as Django wrote it under the lock guard, too.
+    setting = {**prepared.case.settings, "CHECKLIST": dict.fromkeys(CHECKLIST_ITEMS, "off")}
+    with prepared.chain.installed(), override_settings(SAFE_MIGRATIONS=setting):
+        call_command("safemigrate", LABEL, interactive=False, stdout=io.StringIO())
+
+
 def test_a_long_transaction_delays_the_migration_but_no_request(representative: Prepared) -> None:
     prepared = representative
     with prepared.database(), traffic_on(prepared, old=1, new=0) as traffic:
@@ -104,7 +117,7 @@ def test_a_long_transaction_delays_the_migration_but_no_request(representative: 
             reader.execute("BEGIN")
             for table in tables:
                 reader.execute(f'SELECT * FROM "{table}" LIMIT 1')
-            pid, pipe = fork(lambda: prepared.expand())
+            pid, pipe = fork(lambda: _expand_by_command(prepared))
             traffic.wait_until(300)
             reader.execute("ROLLBACK")
         ended = wait_for(pid, pipe)

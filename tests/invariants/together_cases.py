@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from django.db import models
@@ -22,6 +23,22 @@ def shop(new: bool) -> None:
     )
 
 
+def five_findings(new: bool) -> None:
+    """The edit of which the best peer leaves five findings to the developer."""
+    name = "reference" if new else "code"
+    added: dict[str, Any] = {"state": models.CharField(max_length=9, default="new")} if new else {}
+    define(
+        "Order",
+        meta={"unique_together": {("number", "place")} if new else set()},
+        number=models.IntegerField(),
+        place=models.IntegerField(),
+        total=models.BigIntegerField() if new else models.IntegerField(),
+        note=models.CharField(max_length=20, null=not new),
+        **{name: models.CharField(max_length=20, db_index=True)},
+        **added,
+    )
+
+
 def index_on_new_name(new: bool) -> None:
     """An index that is added on the field in the run that renames it."""
     name = "amount" if new else "total"
@@ -39,6 +56,19 @@ def index_removed(new: bool) -> None:
         "Order",
         meta={"indexes": [] if new else [Index(fields=[name], name="order_gone")]},
         number=models.IntegerField(),
+        **{name: models.IntegerField()},
+    )
+
+
+def unique_removed(new: bool) -> None:
+    """The rule goes in the run that renames one of its fields; another one stays."""
+    name = "amount" if new else "total"
+    rules = {("number", name)} if new else {("number", name), (name, "place")}
+    define(
+        "Order",
+        meta={"unique_together": rules},
+        number=models.IntegerField(),
+        place=models.IntegerField(),
         **{name: models.IntegerField()},
     )
 
@@ -111,8 +141,26 @@ TOGETHER_CASES = [
         settings={"GROUPING": "phase"},
         extra=True,
     ),
+    case(
+        "the five-finding edit",
+        five_findings,
+        renames={"order.code": "reference"},
+        default="none",
+        filled={"note": "none"},
+        # Old code that adds one to a place makes no two orders alike: the new rule holds.
+        values={"place": lambda n: n * 10},
+        plain_hazards=("DSM301", "DSM203", "DSM501", "DSM506", "DSM508"),
+    ),
     case("rename, and an index on the new name", index_on_new_name, renames=RENAMED),
     case("rename, and its index removed", index_removed, renames=RENAMED),
+    case(
+        "rename, and a set of unique_together removed",
+        unique_removed,
+        renames=RENAMED,
+        lost_keys=(("total", "place"),),
+        hazards=("DSM515",),
+        extra=True,
+    ),
     case("rename, and its index named anew", index_named_anew, renames=RENAMED),
     case("rename, and its check changed", check_changed, renames=RENAMED),
     case("rename, and a nullable field added", field_added, renames=RENAMED),
@@ -125,3 +173,6 @@ TOGETHER_CASES = [
         extra=True,
     ),
 ]
+
+
+TOGETHER_CASES = [replace(case, change="Several changes of one table") for case in TOGETHER_CASES]

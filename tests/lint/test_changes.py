@@ -191,8 +191,8 @@ def test_a_check_of_something_else_does_not_spare_the_scan(project: Project) -> 
         (f"{INT}null=True)", f"{INT}null=True, db_index=True)", ["DSM101"]),
         (f"{INT}db_index=True)", f"{INT})", ["DSM102"]),
         (f"{INT}db_index=True)", f"{INT}unique=True)", ["DSM101"]),
-        (f"{INT}unique=True)", f"{INT}db_index=True)", ["DSM101"]),
-        (f"{INT}unique=True)", f"{INT})", []),
+        (f"{INT}unique=True)", f"{INT}db_index=True)", ["DSM515", "DSM101"]),
+        (f"{INT}unique=True)", f"{INT})", ["DSM515"]),
         (f"{CHAR}, db_index=True)", "models.TextField(db_index=True)", ["DSM101"]),
         (f"{INT})", "models.PositiveIntegerField()", ["DSM507"]),
         (f"{INT})", "models.PositiveBigIntegerField()", ["DSM506", "DSM507"]),
@@ -214,7 +214,7 @@ def test_what_comes_and_goes_with_the_field_is_judged(
         (
             f"{TO_TAG}, null=True)",
             'models.ForeignKey("store.Customer", models.CASCADE, null=True)',
-            ["DSM509"],
+            ["DSM509", "DSM542"],
         ),
         (
             f"{TO_TAG}, null=True)",

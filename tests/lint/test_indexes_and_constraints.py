@@ -41,10 +41,17 @@ CHECK = 'models.CheckConstraint(condition=models.Q(total__gt=0), name="total_che
         ),
         (
             (
+                'migrations.AddConstraint("order", models.UniqueConstraint('
+                'fields=["total"], name="total_unique", deferrable=models.Deferrable.DEFERRED))'
+            ),
+            ["DSM507", "DSM517"],
+        ),
+        (
+            (
                 'migrations.AddConstraint("order", ExclusionConstraint('
                 'name="total_once", expressions=[("total", "=")]))'
             ),
-            ["DSM507"],
+            ["DSM516"],
         ),
         ('migrations.AlterUniqueTogether("order", {("total", "reference")})', ["DSM508"]),
         ('migrations.AlterUniqueTogether("order", ("total", "reference"))', ["DSM508"]),
@@ -113,7 +120,9 @@ def test_a_constraint_validated_in_the_same_file_without_a_transaction_is_safe(
     assert codes(both, setup=CONTRIB, atomic=False) == []
 
 
-def test_removed_constraints_and_sets_are_instant(project: Project) -> None:
+def test_removed_constraints_and_sets_are_instant_but_upserts_may_need_them(
+    project: Project,
+) -> None:
     project.add(
         "0002_constraints",
         f"""
@@ -123,15 +132,37 @@ def test_removed_constraints_and_sets_are_instant(project: Project) -> None:
         ]
         """,
     )
-    assert (
-        project.codes(
-            """
+    assert project.codes(
+        """
             migrations.RemoveConstraint("order", "total_check"),
             migrations.AlterUniqueTogether("order", set()),
             """
-        )
-        == []
+    ) == ["DSM515"]
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ("", ["DSM507"]),
+        (", include=['id']", ["DSM507"]),
+        (", condition=models.Q(total__gt=0)", ["DSM515", "DSM507"]),
+    ],
+)
+def test_a_set_whose_place_a_constraint_takes_is_still_there_for_upserts(
+    project: Project, more: str, expected: list[str]
+) -> None:
+    project.add(
+        "0002_unique",
+        """
+        operations = [
+            migrations.AlterUniqueTogether("order", {("total", "reference")}),
+        ]
+        """,
     )
+    unique = f'models.UniqueConstraint(fields=["reference", "total"], name="once"{more})'
+    removed = 'migrations.AlterUniqueTogether("order", set()),'
+    codes = project.codes(f'{removed} migrations.AddConstraint("order", {unique})')
+    assert codes == expected
 
 
 def test_only_the_sets_that_are_new_are_built(project: Project) -> None:

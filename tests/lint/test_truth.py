@@ -28,6 +28,8 @@ READS_ROWS = frozenset(
         "DSM306",
         "DSM502",
         "DSM506",
+        "DSM533",
+        "DSM534",
         "DSM507",
         "DSM508",
         "DSM509",

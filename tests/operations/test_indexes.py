@@ -217,19 +217,6 @@ class TestUniqueBuilds:
             assert valid(change)
 
 
-def test_a_partitioned_table_is_refused_with_the_way_out() -> None:
-    with started(
-        adding(),
-        f"ALTER TABLE {TABLE} RENAME TO was",
-        f"CREATE TABLE {TABLE} (id bigint, number int, code text) PARTITION BY RANGE (id)",
-        f"CREATE TABLE part PARTITION OF {TABLE} FOR VALUES FROM (0) TO (1000000)",
-    ) as change:
-        with pytest.raises(UnsupportedChange, match="partitioned") as caught:
-            change.expand()
-        assert "attach" in str(caught.value)
-        change.assert_untouched()
-
-
 def test_a_build_waits_for_others_without_making_anybody_wait() -> None:
     with started(adding()) as change:
         with (
