@@ -135,14 +135,16 @@ HAZARDS = (
         title="A field is removed and one of the same type is added: a rename would keep the data",
         severity=Severity.ERROR,
         why=(
-            "`makemigrations` asks whether a field was renamed; answered with no, or run without "
-            "questions, it writes a removal and an addition. The column's data is dropped with it, "
-            "and old code fails on every statement that names it."
+            "`makemigrations` asks whether a field was renamed only if nothing else of it changes. A "
+            "rename with any other change, a question answered with no, and a run without questions "
+            "give a removal and an addition. The column's data is dropped with it, and old code "
+            "fails on every statement that names it."
         ),
         lock="ACCESS EXCLUSIVE, for an instant",
         who_waits="Old code fails; the data of the removed column is lost.",
         way_out=(
-            "If it is a rename, delete the file and answer yes, or write\n\n"
+            "If it is a rename, delete the file, rename the field without any other change, run "
+            "`makemigrations`, answer yes, and make the other change in a run of its own. Or write\n\n"
             "```python\n"
             'migrations.RenameField("order", "total", "amount")\n'
             "```\n\n"

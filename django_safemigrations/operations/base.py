@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
 
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
-from django.db.migrations.operations import RemoveIndex
 from django.db.migrations.operations.base import Operation, OperationCategory
 from django.db.migrations.operations.special import SeparateDatabaseAndState
 from django.db.migrations.state import ProjectState
@@ -191,7 +190,8 @@ class _Staged(SeparateDatabaseAndState):
         self, app_label: str, editor: BaseDatabaseSchemaEditor, state: ProjectState
     ) -> bool:
         """Whether the state operations are to run in the database, instead of the stages."""
-        if not all(isinstance(operation, Stage) for operation in self.database_operations):
+        stages = [stage for stage in self.database_operations if isinstance(stage, Stage)]
+        if len(stages) < len(self.database_operations):
             # Something written by hand, which the state operations can't stand for.
             return False
         connection = editor.connection
@@ -199,20 +199,18 @@ class _Staged(SeparateDatabaseAndState):
             return True
         if editor.collect_sql or not is_fresh(connection.alias):
             return False
-        if any(getattr(o, "runs_when_fresh", False) for o in self.database_operations):
+        if any(stage.runs_when_fresh for stage in stages):
             return False
-        tables = {
-            operation.db_table(app_label, state)
-            for operation in self.database_operations
-            if isinstance(operation, Stage)
-        }
-        if any('"' in table for table in tables if table is not None):
-            # Django finds no constraint of a table whose schema is named, and would leave all.
+        named = {stage.db_table(app_label, state) for stage in stages}
+        tables = [table for table in named if table is not None]
+        if any('"' in table for table in tables):
+            # Django finds no constraint or index of a table whose schema is named: its statements
+            # would leave them, and say nothing.
             return False
         if not may_hold_rows(connection.alias):
             return True
         catalog = Catalog(connection)
-        return all(_is_empty(catalog, table) for table in tables if table is not None)
+        return all(_is_empty(catalog, table) for table in tables)
 
     def _plainly(
         self,
@@ -228,8 +226,6 @@ class _Staged(SeparateDatabaseAndState):
                 # Rendering models anew is what costs time here; the last state is there already.
                 after = state.clone()
                 operation.state_forwards(app_label, after)
-            if isinstance(operation, RemoveIndex) and editor.connection.vendor == "postgresql":
-                _drop_in_its_schema(editor, app_label, operation, state)
             operation.database_forwards(app_label, editor, state, after)
             state = after
 
@@ -311,26 +307,9 @@ def _run_deferred(editor: BaseDatabaseSchemaEditor) -> None:
         editor.execute(editor.deferred_sql.pop(0), None)
 
 
-def _drop_in_its_schema(
-    editor: BaseDatabaseSchemaEditor, app_label: str, operation: RemoveIndex, state: ProjectState
-) -> None:
-    """Drop an index wherever it is: Django's DROP INDEX IF EXISTS names no schema.
-
-    On a table of a schema outside the search_path it would drop nothing and say nothing.
-    """
-    catalog = Catalog(editor.connection)
-    model = state.apps.get_model(app_label, operation.model_name)
-    if not operation.allow_migrate_model(editor.connection.alias, model):
-        return
-    table = catalog.find_table(model._meta.db_table)
-    index = catalog.index(table, operation.name) if table is not None else None
-    if index is not None:
-        editor.execute(f"DROP INDEX {index.qualified}", params=None)
-
-
 def _is_empty(catalog: Catalog, name: str) -> bool:
     if not catalog.has_pages(name):
-        # The usual case when a test database is made, and worth a query less.
+        # Usual for most tables of a test database, and worth a query less.
         return True
     table = catalog.find_table(name)
     return table is None or (table.kind == "r" and catalog.is_empty(table))

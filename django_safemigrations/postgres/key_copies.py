@@ -24,7 +24,7 @@ from django_safemigrations.postgres.keys import (
 from django_safemigrations.postgres.names import copy_name, is_copy_name, sync_name, trigger_name
 from django_safemigrations.postgres.pairs import ACTIONS, add_column_statements, copy_indexes
 from django_safemigrations.postgres.runner import Runner
-from django_safemigrations.postgres.triggers import TriggerFunction, _serialise
+from django_safemigrations.postgres.triggers import TriggerFunction, lock_key
 
 
 def key_trigger(
@@ -38,13 +38,13 @@ def key_trigger(
         table: the table.
         columns: its columns.
         unique_indexes: unique indexes that have a copy over the second columns; two
-            transactions that insert the same new key wait for each other, see `_serialise`.
+            transactions that insert the same new key wait for each other, see `lock_key`.
     """
     names = [name for column in columns for name in (column.live.name, column.beside)]
     function = sync_name(table.name, names)
     assigned = "".join(f"  NEW.{quote(c.beside)} := {fitting(c, 'NEW.')};\n" for c in columns)
     pairs = [(column.live, column.beside) for column in columns]
-    waits = "".join(_serialise(table, pairs, index) for index in unique_indexes)
+    waits = "".join(lock_key(table, pairs, index) for index in unique_indexes)
     different = " OR ".join(
         f"NEW.{quote(c.beside)} IS DISTINCT FROM NEW.{quote(c.live.name)}" for c in columns
     )

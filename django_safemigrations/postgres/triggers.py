@@ -156,7 +156,7 @@ def sync_trigger(
         table: the table.
         columns: each column that exists, and the name of the one that takes its place.
         unique_indexes: unique indexes over the old columns, whose keys are serialised,
-            see `_serialise`.
+            see `lock_key`.
         conversions: by the name of the old column, the ways to one of another type and back.
     """
     converted = conversions or {}
@@ -165,7 +165,7 @@ def sync_trigger(
         _convert(old, new, converted[old.name]) if old.name in converted else _sync(old, new)
         for old, new in columns
     )
-    serialise = "".join(_serialise(table, columns, index) for index in unique_indexes)
+    serialise = "".join(lock_key(table, columns, index) for index in unique_indexes)
     body = (
         "-- Keeps columns equal while old and new code run side by side.\n"
         "#variable_conflict use_column\n"
@@ -239,7 +239,7 @@ def _sync(old: Column, new: str) -> str:
     )
 
 
-def _serialise(table: Table, columns: Sequence[tuple[Column, str]], index: Index) -> str:
+def lock_key(table: Table, columns: Sequence[tuple[Column, str]], index: Index) -> str:
     """Return the part of the body that lets one transaction at a time insert a new key.
 
     With two unique indexes in step, two concurrent INSERT … ON CONFLICT DO UPDATE of the
