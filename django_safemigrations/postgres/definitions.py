@@ -12,10 +12,19 @@ from collections.abc import Callable, Mapping, Sequence
 
 from django.db import transaction
 
-from django_safemigrations.postgres.catalog import Check, Index, Table, literal, quote
+from django_safemigrations.postgres.catalog import (
+    Check,
+    ForeignKey,
+    Index,
+    Table,
+    literal,
+    quote,
+)
 from django_safemigrations.postgres.runner import Runner
 
 CLONE = "dsm_clone"
+# pg_constraint.confupdtype and confdeltype.
+ACTIONS = {"a": "NO ACTION", "r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}
 
 
 def definition_on_clone(runner: Runner, table: Table, create: Callable[[str, str], str]) -> str:
@@ -108,3 +117,24 @@ def renamed_definitions(
             raise _Undo
     except _Undo:
         return tails, definitions
+
+
+def foreign_key_definition(key: ForeignKey) -> str:
+    """Return the definition of a foreign key, as ADD CONSTRAINT takes it."""
+
+    def listed(columns: tuple[str, ...]) -> str:
+        return f"({', '.join(map(quote, columns))})"
+
+    definition = f"FOREIGN KEY {listed(key.columns)} REFERENCES {key.to_table} "
+    definition += listed(key.to_columns)
+    if key.match == "f":
+        definition += " MATCH FULL"
+    if key.on_update != "a":
+        definition += f" ON UPDATE {ACTIONS[key.on_update]}"
+    if key.on_delete != "a":
+        definition += f" ON DELETE {ACTIONS[key.on_delete]}"
+        if key.on_delete_columns:
+            definition += f" {listed(key.on_delete_columns)}"
+    if key.deferrable:
+        definition += " DEFERRABLE" + (" INITIALLY DEFERRED" if key.deferred else "")
+    return definition

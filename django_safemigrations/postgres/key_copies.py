@@ -13,7 +13,7 @@ from django_safemigrations.exceptions import DataDiffers, ViolatingRows
 from django_safemigrations.postgres import not_null
 from django_safemigrations.postgres.builds import drop_index
 from django_safemigrations.postgres.catalog import ForeignKey, Index, Table, quote
-from django_safemigrations.postgres.definitions import renamed_definitions
+from django_safemigrations.postgres.definitions import foreign_key_definition, renamed_definitions
 from django_safemigrations.postgres.keys import (
     RANGES,
     Family,
@@ -22,7 +22,7 @@ from django_safemigrations.postgres.keys import (
     refuse_unsupported,
 )
 from django_safemigrations.postgres.names import copy_name, is_copy_name, sync_name, trigger_name
-from django_safemigrations.postgres.pairs import ACTIONS, add_column_statements, copy_indexes
+from django_safemigrations.postgres.pairs import add_column_statements, constrain, copy_indexes
 from django_safemigrations.postgres.runner import Runner
 from django_safemigrations.postgres.triggers import TriggerFunction, lock_key
 
@@ -160,7 +160,7 @@ def copy_all_constraints(runner: Runner, family: Family) -> None:
         checks = pairs.checks(catalog)
         _, definitions = renamed_definitions(runner, table.table, pairs.renames, [], checks)
         for check, definition in zip(checks, definitions, strict=True):
-            _constrain(
+            constrain(
                 runner,
                 table.table.oid,
                 table.table.qualified,
@@ -172,7 +172,7 @@ def copy_all_constraints(runner: Runner, family: Family) -> None:
             if catalog.not_null_is_proven(table.table, column.live.name):
                 not_null.set_not_null(runner, table.table, column.beside)
     for key, copy in family.foreign_keys(catalog):
-        _constrain(
+        constrain(
             runner,
             key.table_oid,
             key.table,
@@ -187,37 +187,6 @@ def copied_key(key: ForeignKey, copy: ForeignKey) -> str:
     return copy_name(
         key.name, [*key.columns, "", *key.to_columns], [*copy.columns, "", *copy.to_columns]
     )
-
-
-def _constrain(
-    runner: Runner, table_oid: int, table: str, name: str, definition: str, validated: bool
-) -> None:
-    exists, valid = runner.catalog.constraint_exists(table_oid, name)
-    if not exists:
-        runner.execute(f"ALTER TABLE {table} ADD CONSTRAINT {quote(name)} {definition} NOT VALID")
-    if not valid and validated:
-        runner.execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT {quote(name)}")
-
-
-def foreign_key_definition(key: ForeignKey) -> str:
-    """Return the definition of a foreign key, as ADD CONSTRAINT takes it."""
-
-    def listed(columns: tuple[str, ...]) -> str:
-        return f"({', '.join(map(quote, columns))})"
-
-    definition = f"FOREIGN KEY {listed(key.columns)} REFERENCES {key.to_table} "
-    definition += listed(key.to_columns)
-    if key.match == "f":
-        definition += " MATCH FULL"
-    if key.on_update != "a":
-        definition += f" ON UPDATE {ACTIONS[key.on_update]}"
-    if key.on_delete != "a":
-        definition += f" ON DELETE {ACTIONS[key.on_delete]}"
-        if key.on_delete_columns:
-            definition += f" {listed(key.on_delete_columns)}"
-    if key.deferrable:
-        definition += " DEFERRABLE" + (" INITIALLY DEFERRED" if key.deferred else "")
-    return definition
 
 
 def drop_orphans(runner: Runner, table: KeyTable) -> None:

@@ -20,7 +20,11 @@ RANGES = {
     "integer": (-(2**31), 2**31 - 1),
     "bigint": (-(2**63), 2**63 - 1),
 }
-WAY_OUT = "Nothing was changed. Finish or undo that first, and run the command again."
+UNCHANGED = "Nothing was changed; run the command again afterwards."
+KEEP = (
+    "Nothing was changed. Delete this migration and let the model name the class of key that it has, "
+    "whatever DEFAULT_AUTO_FIELD says."
+)
 
 
 @dataclass(frozen=True)
@@ -202,11 +206,11 @@ def refuse_unsupported(catalog: Catalog, table: KeyTable) -> None:
     if found.kind != "r" or found.is_partition or _inherits(catalog, found):
         raise UnsupportedChange(
             f"{found.qualified} is partitioned, a partition, or inherits: no second column for the "
-            f"key is added to it. {WAY_OUT}"
+            f"key is added to it. {KEEP}"
         )
     for column in table.open:
         _refuse_column(catalog, found, column)
-    refuse_strange_functions(catalog, found, WAY_OUT)
+    refuse_strange_functions(catalog, found, UNCHANGED)
 
 
 def _refuse_column(catalog: Catalog, table: Table, column: KeyColumn) -> None:
@@ -214,10 +218,10 @@ def _refuse_column(catalog: Catalog, table: Table, column: KeyColumn) -> None:
     if column.live.type not in RANGES or column.wanted not in RANGES:
         raise UnsupportedChange(
             f"{where} is {column.live.type}, not the integer type that the migrations before this "
-            f"one gave it. {WAY_OUT}"
+            f"one gave it. Correct the one or the other. {UNCHANGED}"
         )
     if column.live.generated:
-        raise UnsupportedChange(f"{where} is a generated column. {WAY_OUT}")
+        raise UnsupportedChange(f"{where} is a generated column. {KEEP}")
     ours = set(catalog.sync_triggers(table, column.beside))
     other = column.second is not None and column.second.type != column.wanted
     if other or set(catalog.sync_triggers(table, column.live.name)) - ours:
@@ -229,7 +233,7 @@ def _refuse_column(catalog: Catalog, table: Table, column: KeyColumn) -> None:
         if index.constraint_type == "x":
             raise UnsupportedChange(
                 f"{where} is in the exclusion constraint {quote(index.constraint or '')}, which "
-                f"PostgreSQL can't build concurrently. Drop it before, add it again after. {WAY_OUT}"
+                f"PostgreSQL can't build concurrently. Drop it before, add it again after. {UNCHANGED}"
             )
     dependents = set(catalog.other_dependents(table, column.live.name))
     dependents -= _descriptions_of_sequences(catalog, table, column.live)
@@ -237,7 +241,7 @@ def _refuse_column(catalog: Catalog, table: Table, column: KeyColumn) -> None:
         raise UnsupportedChange(
             f"{where} is used by {', '.join(sorted(dependents))}, which PostgreSQL would leave on "
             "the replaced column (and ALTER COLUMN TYPE refuses, too). Drop it before, create it "
-            f"again after the migration. {WAY_OUT}"
+            f"again after the migration. {UNCHANGED}"
         )
     for key in catalog.foreign_keys(table, column.live.name):
         for name, oid in ((key.table, key.table_oid), (key.to_table, key.to_table_oid)):
@@ -245,7 +249,7 @@ def _refuse_column(catalog: Catalog, table: Table, column: KeyColumn) -> None:
             if kind != "r":
                 raise UnsupportedChange(
                     f"{name}, which foreign key {quote(key.name)} joins to {where}, is partitioned: "
-                    f"its foreign key can't be added again without blocking. {WAY_OUT}"
+                    f"its foreign key can't be added again without blocking. {KEEP}"
                 )
 
 

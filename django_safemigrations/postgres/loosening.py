@@ -14,6 +14,7 @@ import dataclasses
 from typing import Any
 
 from django_safemigrations.postgres.catalog import ForeignKey, Table, quote
+from django_safemigrations.postgres.definitions import foreign_key_definition
 from django_safemigrations.postgres.dropping import is_loose
 from django_safemigrations.postgres.foreign_keys import (
     drop_key,
@@ -25,7 +26,6 @@ from django_safemigrations.postgres.foreign_keys import (
 from django_safemigrations.postgres.runner import Runner
 
 SET_NULL, CASCADE = "n", "c"
-ACTIONS = {SET_NULL: "SET NULL", CASCADE: "CASCADE"}
 
 
 def loosen(runner: Runner, table: Table, key: ForeignKey, action: str) -> None:
@@ -55,11 +55,10 @@ def loosen(runner: Runner, table: Table, key: ForeignKey, action: str) -> None:
 
 def loose_statement(table: str, key: ForeignKey, action: str) -> str:
     """Return the statement that adds a loose key."""
-    columns, to_columns = (", ".join(map(quote, names)) for names in (key.columns, key.to_columns))
-    deferrable = " DEFERRABLE INITIALLY DEFERRED" if key.deferrable else ""
+    loose = dataclasses.replace(key, on_delete=action, on_delete_columns=())
     return (
-        f"ALTER TABLE {table} ADD CONSTRAINT {quote(key.name)} FOREIGN KEY ({columns}) REFERENCES "
-        f"{key.to_table} ({to_columns}) ON DELETE {ACTIONS[action]}{deferrable} NOT VALID"
+        f"ALTER TABLE {table} ADD CONSTRAINT {quote(key.name)} "
+        f"{foreign_key_definition(loose)} NOT VALID"
     )
 
 

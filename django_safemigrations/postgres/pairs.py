@@ -7,12 +7,12 @@ the old one; reversing it adds the old one again and later drops the new one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol, TypeVar
 
 from django_safemigrations.exceptions import UnsupportedChange
-from django_safemigrations.postgres import not_null
+from django_safemigrations.postgres import definitions, not_null
 from django_safemigrations.postgres.builds import build_index, drop_invalid
 from django_safemigrations.postgres.catalog import (
     Catalog,
@@ -40,7 +40,6 @@ class _Named(Protocol):
 N = TypeVar("N", bound=_Named)
 # The operators of an index for LIKE, by the type of its column.
 LIKE_OPERATORS = {"character varying": "varchar_pattern_ops", "text": "text_pattern_ops"}
-ACTIONS = {"a": "NO ACTION", "r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}
 
 
 @dataclass(frozen=True)
@@ -392,7 +391,7 @@ def copy_constraints(runner: Runner, pairs: Pairs, *, nulls_too: bool = True) ->
     _, definitions = renamed_definitions(runner, pairs.table, pairs.renames, [], checks)
     for check, definition in zip(checks, definitions, strict=True):
         plain = definition.removesuffix(" NOT VALID")
-        _constrain(
+        constrain(
             runner,
             pairs.table.oid,
             pairs.table.qualified,
@@ -402,7 +401,7 @@ def copy_constraints(runner: Runner, pairs: Pairs, *, nulls_too: bool = True) ->
         )
     for key in pairs.foreign_keys(runner.catalog):
         definition = foreign_key_definition(pairs, key)
-        _constrain(
+        constrain(
             runner, key.table_oid, key.table, pairs.copied(key.name), definition, key.validated
         )
     for source, target in pairs.columns if nulls_too else ():
@@ -410,7 +409,7 @@ def copy_constraints(runner: Runner, pairs: Pairs, *, nulls_too: bool = True) ->
             not_null.set_not_null(runner, pairs.table, target)
 
 
-def _constrain(
+def constrain(
     runner: Runner, table_oid: int, table: str, name: str, definition: str, validated: bool
 ) -> None:
     """Add a constraint NOT VALID, then validate it if it shall be valid."""
@@ -424,22 +423,15 @@ def _constrain(
 def foreign_key_definition(pairs: Pairs, key: ForeignKey) -> str:
     """Return the definition of a foreign key with the second columns in the places of the first."""
 
-    def listed(columns: tuple[str, ...], table_oid: int) -> str:
+    def renamed(columns: tuple[str, ...], table_oid: int) -> tuple[str, ...]:
         renames = pairs.renames if table_oid == pairs.table.oid else {}
-        return f"({', '.join(quote(renames.get(column, column)) for column in columns)})"
+        return tuple(renames.get(column, column) for column in columns)
 
-    definition = (
-        f"FOREIGN KEY {listed(key.columns, key.table_oid)} "
-        f"REFERENCES {key.to_table} {listed(key.to_columns, key.to_table_oid)}"
+    return definitions.foreign_key_definition(
+        replace(
+            key,
+            columns=renamed(key.columns, key.table_oid),
+            to_columns=renamed(key.to_columns, key.to_table_oid),
+            on_delete_columns=renamed(key.on_delete_columns, key.table_oid),
+        )
     )
-    if key.match == "f":
-        definition += " MATCH FULL"
-    if key.on_update != "a":
-        definition += f" ON UPDATE {ACTIONS[key.on_update]}"
-    if key.on_delete != "a":
-        definition += f" ON DELETE {ACTIONS[key.on_delete]}"
-        if key.on_delete_columns:
-            definition += f" {listed(key.on_delete_columns, key.table_oid)}"
-    if key.deferrable:
-        definition += " DEFERRABLE" + (" INITIALLY DEFERRED" if key.deferred else "")
-    return definition
