@@ -13,6 +13,7 @@ from django.db import connection
 from django_safemigrations.phases import Phase, migration_phase
 from tests.kit import chain as chains
 from tests.kit.case import LABEL, Generation
+from tests.kit.held import Held, observe_held
 from tests.kit.prepared import Content, Prepared
 from tests.kit.probe import probe
 from tests.kit.statements import watch_changes
@@ -57,6 +58,8 @@ class Journey:
         back: from there to the old schema, with nothing but the migrator.
         again: expand, and back before any contract ran.
         finally_: the whole way once more.
+        held_back: what a second session saw of the locks on the way back.
+        held: the same for the last way there.
     """
 
     prepared: Prepared
@@ -64,6 +67,8 @@ class Journey:
     back: Leg = field(default_factory=Leg)
     again: Leg = field(default_factory=Leg)
     finally_: Leg = field(default_factory=Leg)
+    held_back: Held = field(default_factory=Held)
+    held: Held = field(default_factory=Held)
 
 
 def travel(prepared: Prepared, *, short: bool = False) -> Journey:
@@ -76,6 +81,13 @@ def travel(prepared: Prepared, *, short: bool = False) -> Journey:
     journey = Journey(prepared)
     expands = prepared.expands
 
+    def watched(held: Held, work: Callable[[], None]) -> Callable[[], None]:
+        def run() -> None:
+            with observe_held(held):
+                work()
+
+        return run
+
     def there_and_back_before_contract() -> None:
         if expands:
             chains.migrate(prepared.chain, expands[-1])
@@ -83,9 +95,9 @@ def travel(prepared: Prepared, *, short: bool = False) -> Journey:
 
     legs: list[tuple[Leg, Callable[[], None]]] = [
         (journey.there, lambda: _run_with_code(prepared, journey.there)),
-        (journey.back, prepared.reverse),
+        (journey.back, watched(journey.held_back, prepared.reverse)),
         (journey.again, there_and_back_before_contract),
-        (journey.finally_, prepared.run),
+        (journey.finally_, watched(journey.held, prepared.run)),
     ]
     for leg, work in legs[:2] if short else legs:
         try:

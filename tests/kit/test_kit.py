@@ -24,6 +24,7 @@ from tests.kit.databases import (
     sessions_in,
 )
 from tests.kit.forks import fork, wait_for
+from tests.kit.held import Held, observe_held
 from tests.kit.kill import run_killed, wait_until
 from tests.kit.locks import Observed, observe_locks
 from tests.kit.pooler import transaction_pooler
@@ -366,6 +367,33 @@ class TestLocks:
                 cursor.execute("ALTER TABLE t ADD b int")
                 thread.join()
         assert ("t", "AccessExclusiveLock") in observed.waited
+
+
+class TestHeld:
+    def test_rows_read_or_rewritten_under_a_lock_are_seen(self, database: Any) -> None:
+        held = Held()
+        with connection.cursor() as cursor:
+            cursor.execute("CREATE TABLE t (a int); INSERT INTO t SELECT generate_series(1, 9)")
+            with observe_held(held):
+                cursor.execute("ALTER TABLE t ALTER a TYPE bigint")
+                cursor.execute("CREATE INDEX i ON t (a)")
+                with transaction.atomic():
+                    cursor.execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
+                    cursor.execute("SELECT count(*) FROM t")
+        what = [problem.split(" under ")[0] for problem in held.problems]
+        assert what == ["t is rewritten", "t is read (9 rows)", "t is read (9 rows)"]
+
+    def test_what_makes_nobody_wait_is_no_problem(self, database: Any) -> None:
+        held = Held()
+        with connection.cursor() as cursor:
+            cursor.execute("CREATE TABLE t (a int); INSERT INTO t SELECT generate_series(1, 9)")
+            with observe_held(held):
+                cursor.execute("ALTER TABLE t ADD b int")
+                cursor.execute("ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0) NOT VALID")
+                cursor.execute("ALTER TABLE t VALIDATE CONSTRAINT c")
+                cursor.execute("CREATE INDEX CONCURRENTLY i ON t (a)")
+                cursor.execute("UPDATE t SET a = a + 1")
+        assert (held.problems, held.looks, held.locks) == ([], 4, 2)
 
 
 def end_when_waited_for(observed: Observed, other: Any) -> None:
