@@ -90,6 +90,13 @@ def many_to_many_table(model: ModelState, name: str, field: Any) -> str:
     return truncate_name(f"{table_name(model).strip(chr(34))}_{name}", MAX_NAME_BYTES)
 
 
+def through_table(state: ProjectState, model: ModelState, field: Any) -> str | None:
+    """Return the table of a ManyToManyField's own through model; None if the state has none."""
+    key = resolve_relation(field.remote_field.through, model.app_label, model.name_lower)
+    through = concrete(state, key)
+    return None if through is None else table_name(through)
+
+
 def many_to_many_to(state: ProjectState, target: ModelState) -> list[tuple[ModelState, str]]:
     """Return the ManyToManyFields with a table of their own that start at or point to a model."""
     found = []

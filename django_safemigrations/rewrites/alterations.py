@@ -14,12 +14,13 @@ from django_safemigrations.rewrites import (
     attributes,
     indexes,
     keys,
+    many_to_many,
     not_null,
     relations,
     types,
     uniques,
 )
-from django_safemigrations.rewrites.chain import Plain, Step
+from django_safemigrations.rewrites.chain import Step
 from django_safemigrations.rewrites.context import Context, Rule
 from django_safemigrations.rewrites.models import is_generated
 
@@ -125,11 +126,11 @@ def alter_field(operation: AlterField, context: Context) -> list[Step]:
     """
     old, new = context.model(operation.model_name).fields[operation.name], operation.field
     if old.many_to_many or new.many_to_many:
-        return [Plain(operation)]
+        return many_to_many.alter_many_to_many(operation, context)
     if attributes.changes_only_comment(old, new):
         return attributes.change_comment(context, operation, old)
     if is_generated(old) or is_generated(new):
-        return [Plain(operation)]
+        return attributes.alter_generated(context, operation, old)
     if old.primary_key or new.primary_key:
         return keys.alter_key(operation, context)
     changing = [aspect for aspect in ASPECTS if aspect.differs(old, new)]

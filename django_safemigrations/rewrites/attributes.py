@@ -132,3 +132,22 @@ def _expand(
         why=why,
         note=note,
     )
+
+
+def alter_generated(context: Context, operation: AlterField, old: Any) -> list[Step]:
+    """Leave a generated column to Django, and say what Django will refuse."""
+    if _computed_by(old) == _computed_by(operation.field):
+        return [Plain(operation)]
+    name = f"{context.app_label}.{operation.model_name}.{operation.name}"
+    return [
+        Plain(
+            operation,
+            f"{name}: Django can't change how a column is computed; migrate ends with ValueError "
+            "(DSM545). Add a generated field with the new expression under another name, switch "
+            "the code over, and remove this one in the next release.",
+        )
+    ]
+
+
+def _computed_by(field: Any) -> object:
+    return (field.expression, field.db_persist) if getattr(field, "generated", False) else None

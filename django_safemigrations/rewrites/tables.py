@@ -6,7 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db.migrations import AddField, AlterModelTable, CreateModel, RenameField, RenameModel
+from django.db.migrations import (
+    AddField,
+    AlterField,
+    AlterModelTable,
+    CreateModel,
+    RenameField,
+    RenameModel,
+)
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
@@ -216,6 +223,33 @@ def rename_many_to_many(operation: RenameField, context: Context) -> list[Step]:
         Chain(
             title=f"rename {context.app_label}.{operation.model_name}: {old} to {new}",
             name=f"rename_{operation.model_name}_{old}_to_{new}".lower(),
+            expand=(Expand(state_operations=[operation], database_operations=changes.expand),),
+            contract=(Contract(database_operations=changes.contract),),
+            why=WHY,
+            after=AFTER,
+        )
+    ]
+
+
+def rename_table_of_field(operation: AlterField, context: Context) -> list[Step]:
+    """Stage an AlterField that gives a ManyToManyField's table another name."""
+    model = context.model(operation.model_name)
+    changes = _changes(context, [operation], {model.name: model.name})
+    if not changes.renamed:
+        return [Plain(operation)]
+    title = f"{context.app_label}.{operation.model_name}.{operation.name}"
+    taken = _taken_again(changes, context)
+    if taken:
+        note = (
+            f"The table of {title} is renamed in place (DSM505): this run gives its name {taken} "
+            "to something else, so old code can't go on using it. Change db_table in one release, "
+            "and use the name again in the next."
+        )
+        return [Plain(operation, note)]
+    return [
+        Chain(
+            title=f"rename the table of {title}",
+            name=f"rename_table_{operation.model_name}_{operation.name}".lower(),
             expand=(Expand(state_operations=[operation], database_operations=changes.expand),),
             contract=(Contract(database_operations=changes.contract),),
             why=WHY,

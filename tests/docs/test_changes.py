@@ -161,6 +161,9 @@ STAGED_EXAMPLES = {
     "`RenameField`": 'migrations.RenameField("order", "total", "amount")',
     "`RenameField` of a `ManyToManyField`": 'migrations.RenameField("order", "tags", "labels")',
     "`RenameModel`": 'migrations.RenameModel("Order", "Purchase")',
+    "`AlterField` that changes a `ManyToManyField`'s `db_table`": (
+        'migrations.AlterField("order", "tags", models.ManyToManyField("store.Tag", db_table="ot"))'
+    ),
     "`RenameModel` of a `ManyToManyField`'s target": 'migrations.RenameModel("Tag", "Label")',
     "`AlterModelTable`": 'migrations.AlterModelTable("order", "purchases")',
     "`RemoveField`": 'migrations.RemoveField("order", "total")',
@@ -222,6 +225,21 @@ PLAIN_EXAMPLES = {
     "Rename an index": (
         'migrations.RenameIndex("order", new_name="other", old_name="order_reference_idx")'
     ),
+    "Change how a generated field is computed": (
+        'migrations.AlterField("order", "twice", models.GeneratedField('
+        'expression=models.F("total") * 3, output_field=models.IntegerField(), db_persist=True))'
+    ),
+    "Add or take away the `through` model of a `ManyToManyField`": (
+        'migrations.AlterField("order", "tags", '
+        'models.ManyToManyField("store.Tag", through="store.Tagging"))'
+    ),
+    "Give a `ManyToManyField` another `through` model": (
+        'migrations.AlterField("order", "marks", '
+        'models.ManyToManyField("store.Tag", through="store.Customer"))'
+    ),
+    "Give a `ManyToManyField` another target": (
+        'migrations.AlterField("order", "tags", models.ManyToManyField("store.Customer"))'
+    ),
     "Add an `ExclusionConstraint`": f'migrations.AddConstraint("order", {EXCLUDE})',
     "Remove an `ExclusionConstraint`": 'migrations.RemoveConstraint("order", "exclude")',
 }
@@ -238,6 +256,14 @@ BEFORE["`AlterField` to a longer varchar that foreign keys point to"] = BEFORE[
 ]
 BEFORE["`AlterField` that drops the CHECK of a type"] = (
     'migrations.AlterField("order", "total", models.PositiveIntegerField())'
+)
+BEFORE["Change how a generated field is computed"] = (
+    'migrations.AddField("order", "twice", models.GeneratedField('
+    'expression=models.F("total") * 2, output_field=models.IntegerField(), db_persist=True))'
+)
+BEFORE["Give a `ManyToManyField` another `through` model"] = (
+    'migrations.AddField("order", "marks", '
+    'models.ManyToManyField("store.Tag", through="store.Tagging"))'
 )
 BEFORE["Remove an `ExclusionConstraint`"] = PLAIN_EXAMPLES["Add an `ExclusionConstraint`"]
 BEFORE["`RemoveConstraint`, a check"] = STAGED_EXAMPLES["`AddConstraint`, a check"]

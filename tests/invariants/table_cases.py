@@ -97,6 +97,12 @@ def with_tags(name: str, model: str = "Order", target: str = "Tag") -> None:
     order(model, None, **{name: models.ManyToManyField(tag)})
 
 
+def with_tags_in(table: str | None) -> None:
+    """Define a model with a ManyToManyField in a table of that name."""
+    tag = define("Tag", title=models.CharField(max_length=20))
+    order("Order", None, tags=models.ManyToManyField(tag, db_table=table))
+
+
 def with_friends(name: str) -> None:
     order("Order", None, **{name: models.ManyToManyField("self")})
 
@@ -278,6 +284,26 @@ TABLE_CASES = [
         many_to_many=True,
         change="Rename a `ManyToManyField`",
         plain_hazards=("DSM302",),
+        extra=True,
+    ),
+    Case(
+        "table: db_table of a many-to-many field",
+        lambda: with_tags_in(None),
+        lambda: with_tags_in("Order Tags"),
+        seed=link,
+        many_to_many=True,
+        change="Change a `ManyToManyField`'s `db_table`",
+        plain_hazards=("DSM505",),
+        extra=True,
+    ),
+    Case(
+        "table: db_table of a many-to-many field taken away",
+        lambda: with_tags_in("order_tags"),
+        lambda: with_tags_in(None),
+        seed=link,
+        many_to_many=True,
+        change="Change a `ManyToManyField`'s `db_table`",
+        plain_hazards=("DSM505",),
         extra=True,
     ),
     Case(

@@ -9,6 +9,7 @@ from django.db import connection
 
 from tests.invariants.cases import (
     CASES,
+    DIES_AGAIN_AND_AGAIN,
     KILLED,
     KILLED_ON_THE_WAY_BACK,
     NOT_KILLABLE,
@@ -19,7 +20,7 @@ from tests.invariants.cases import (
 from tests.kit import chain as chains
 from tests.kit.case import Case
 from tests.kit.databases import scratch_database
-from tests.kit.kill import run_killed
+from tests.kit.kill import run_killed, run_killed_after_something_new
 from tests.kit.prepared import Content, Prepared, prepare
 
 MOST_KILLS = 250
@@ -74,6 +75,33 @@ def test_what_is_left_out_on_the_way_back_plain_django_cannot_do_either(case: Ca
                 lambda: _plainly_back(prepared),
                 prepared.back,
             )
+
+
+@pytest.mark.parametrize("case", parameters(KILLABLE, among(DIES_AGAIN_AND_AGAIN)))
+def test_dying_whenever_it_has_come_one_step_further_it_gets_there_and_back(case: Case) -> None:
+    with prepare(case) as prepared, prepared.database():
+        problems = _stumble(prepared.run)
+        problems += prepared.content().differences(prepared.after)
+        if not problems and case.name not in NOT_KILLABLE_ON_THE_WAY_BACK:
+            problems += _stumble(prepared.reverse)
+            problems += prepared.content().differences(prepared.back)
+        assert problems == [], prepared.explain(problems)
+
+
+def _stumble(work: Callable[[], None]) -> list[str]:
+    """Run `work` until it ends, killed each time after the first change that it died at never yet.
+
+    A change that every run makes anew is died at only once, so this ends.
+    """
+    known: set[str] = set()
+    for _ in range(MOST_KILLS):
+        try:
+            killed = run_killed_after_something_new(work, known)
+        except AssertionError as error:
+            return [f"after {len(known)} deaths, {error}"]
+        if killed.finished:
+            return []
+    return [f"not finished after {MOST_KILLS} runs"]
 
 
 def _plainly(prepared: Prepared) -> None:

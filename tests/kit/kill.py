@@ -65,6 +65,42 @@ def run_killed(
         with watch_changes(connection, before=before, after=after):
             work()
 
+    return _killed(child, mark)
+
+
+def run_killed_after_something_new(work: Callable[[], None], known: set[str]) -> Killed:
+    """Run `work` in a forked child that is SIGKILLed when it has done what no run did before it.
+
+    What a transaction does counts when it commits.
+
+    Args:
+        work: what to run; it must use `django.db.connection`.
+        known: the statements after which runs have died already; this one's is added.
+
+    Raises:
+        AssertionError: the callable raised.
+    """
+    mark = _Mark()
+
+    def child() -> None:
+        def hit(sql: str) -> None:
+            if _marked(sql) not in known:
+                mark.write(_marked(sql))
+                kill_me()
+
+        with watch_changes(connection, durable=hit):
+            work()
+
+    killed = _killed(child, mark)
+    known.add(killed.at)
+    return killed
+
+
+def _marked(sql: str) -> str:
+    return " ".join(sql.split())[:1000]
+
+
+def _killed(child: Callable[[], None], mark: _Mark) -> Killed:
     ended = wait_for(*fork(child))
     at = mark.read()
     if ended.error:

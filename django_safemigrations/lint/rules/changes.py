@@ -35,6 +35,7 @@ from django_safemigrations.lint.tables import (
     many_to_many_table,
     related_model,
     table_name,
+    through_table,
 )
 from django_safemigrations.lint.types import rebuilds_indexes, rewrites
 from django_safemigrations.phases import Phase, operation_phase
@@ -50,6 +51,13 @@ def alter_field(operation: operations.AlterField, context: Context) -> Iterator[
     if model is None or old is None:
         return
     if not field_changes(context.state, model, operation.name, old, new):
+        return
+    if _computed_by(old) != _computed_by(new):
+        yield _refused(
+            f"how {model.name}.{operation.name} is computed",
+            "Add a generated field with the new expression under another name, and remove this "
+            "one in the next release.",
+        )
         return
     if old.many_to_many and new.many_to_many:
         yield from _many_to_many(context, model, operation.name, old, new)
@@ -394,7 +402,17 @@ class Change:
 def _many_to_many(
     context: Context, model: ModelState, name: str, old: Any, new: Any
 ) -> Iterator[Observation]:
-    if not has_own_table(old) or not has_own_table(new):
+    if has_own_table(old) != has_own_table(new):
+        table = many_to_many_table(model, name, old if has_own_table(old) else new)
+        yield _refused(
+            f"the through model of {model.name}.{name}",
+            f'Give the through model db_table = "{table}" and that table\'s columns, and change '
+            "the state alone: SeparateDatabaseAndState(state_operations=[CreateModel(…), <this "
+            "operation>]).",
+        )
+        return
+    if not has_own_table(old):
+        yield from _other_through(context, model, name, old, new)
         return
     before, after = many_to_many_table(model, name, old), many_to_many_table(model, name, new)
     if before != after:
@@ -410,6 +428,29 @@ def _many_to_many(
             "again under ACCESS EXCLUSIVE; old code on it fails.",
             "Add a second ManyToManyField, copy the rows in batches, and remove the old one later.",
         )
+
+
+def _other_through(
+    context: Context, model: ModelState, name: str, old: Any, new: Any
+) -> Iterator[Observation]:
+    before, after = (through_table(context.state, model, field) for field in (old, new))
+    if before != after:
+        yield Observation(
+            "DSM546",
+            f"{model.name}.{name} is read from {after} from now on; the rows of {before}, and what "
+            "old code goes on writing there, are not seen by new code. No error is raised.",
+            "Add a second ManyToManyField for the new through model, copy the rows in batches, "
+            "and remove this one in a later release.",
+        )
+
+
+def _computed_by(field: Any) -> object:
+    """Return what Django's schema editor can't change about a generated column."""
+    return (field.expression, field.db_persist) if field.generated else None
+
+
+def _refused(what: str, hint: str) -> Observation:
+    return Observation("DSM545", f"Django can't alter {what}: migrate ends with ValueError.", hint)
 
 
 RULES: dict[type, Rule] = {operations.AlterField: alter_field}
