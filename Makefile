@@ -3,6 +3,8 @@
 
 PYTHON ?= python3
 PYTEST_ARGS ?=
+# How many processes share the tests: a number, or auto for one a core.
+PYTEST_WORKERS ?= auto
 NOX_ARGS ?=
 
 VENV := .venv
@@ -19,7 +21,7 @@ help:
 	@echo "make clean   remove what these targets made"
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup $(PYTEST_ARGS)
 
 demo: $(VENV)/.test
 	$(BIN)/python -m testproject.demo
