@@ -17,6 +17,7 @@ def postgres() -> database.Server:
     return database.server()
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep on one worker what shares a fixture: a case of the invariants, a module, some folders."""
     for item in items:
