@@ -1,0 +1,1 @@
+"""Statements with their hazards, and what PostgreSQL does when it runs them."""

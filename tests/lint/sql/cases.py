@@ -1,0 +1,594 @@
+"""The labelled statements: what each is, by the codes of its hazards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from testproject.database import wanted_version
+
+
+@dataclass(frozen=True)
+class Case:
+    """The SQL of one RunSQL, and its hazards.
+
+    Attributes:
+        sql: a string, or a list of strings and pairs.
+        codes: of its hazards, in order.
+        atomic: of the migration.
+    """
+
+    sql: str | list[Any]
+    codes: tuple[str, ...] = ()
+    atomic: bool = True
+
+    def __str__(self) -> str:
+        text = self.sql if isinstance(self.sql, str) else repr(self.sql)
+        return " ".join(text.split())[:90]
+
+
+def c(sql: str | list[Any], *codes: str, atomic: bool = True) -> Case:
+    return Case(sql, codes, atomic)
+
+
+def alone(sql: str | list[Any], *codes: str) -> Case:
+    return Case(sql, codes, atomic=False)
+
+
+ORDER, EVENT = "ALTER TABLE store_order ", "ALTER TABLE store_event "
+
+INDEXES = [
+    c("CREATE INDEX t_idx ON store_order (total)", "DSM101"),
+    c("CREATE INDEX ON store_order (total)", "DSM101"),
+    c("create unique index t_key on public.store_order (total)", "DSM101"),
+    c(
+        'CREATE INDEX t_idx ON "store_order" USING btree (lower(reference)) WHERE total > 5',
+        "DSM101",
+    ),
+    c("CREATE INDEX IF NOT EXISTS t_idx ON store_event (total)", "DSM101"),
+    c("CREATE INDEX l_idx ON store_log (total)", "DSM101"),
+    c("CREATE INDEX l_idx ON ONLY store_log (total)"),
+    c("CREATE TABLE fresh (a int); CREATE INDEX f_idx ON fresh (a)"),
+    c("CREATE INDEX m_idx ON store_totals (total)"),
+    c("CREATE INDEX CONCURRENTLY t_idx ON store_order (total)", "DSM103"),
+    c("DROP INDEX order_reference_idx", "DSM102"),
+    c("DROP INDEX IF EXISTS event_kind_idx, order_reference_idx", "DSM102", "DSM102"),
+    c("CREATE TABLE fresh (a int); CREATE INDEX f_idx ON fresh (a); DROP INDEX f_idx"),
+    c("DROP INDEX CONCURRENTLY event_kind_idx", "DSM103"),
+    c("ALTER INDEX event_kind_idx RENAME TO other_idx"),
+    c("ALTER INDEX event_kind_idx SET (fillfactor = 70)"),
+    c("ALTER INDEX event_kind_idx SET TABLESPACE elsewhere", "DSM606"),
+    c("REINDEX INDEX event_kind_idx", "DSM607"),
+    c("REINDEX TABLE store_order", "DSM607"),
+    c("REINDEX TABLE CONCURRENTLY store_order", "DSM103"),
+    c("REINDEX SCHEMA public", "DSM608"),
+    alone("CREATE INDEX CONCURRENTLY t_idx ON store_order (total)", "DSM104"),
+    alone("CREATE INDEX CONCURRENTLY IF NOT EXISTS t_idx ON store_order (total)", "DSM104"),
+    alone(
+        [
+            "DROP INDEX CONCURRENTLY IF EXISTS t_idx",
+            "CREATE INDEX CONCURRENTLY t_idx ON store_order (total)",
+        ]
+    ),
+    alone(
+        "DROP INDEX CONCURRENTLY IF EXISTS t_idx; "
+        "CREATE INDEX CONCURRENTLY t_idx ON store_order (total)",
+        "DSM103",
+        "DSM103",
+    ),
+    alone(
+        "SET lock_timeout = 0; CREATE INDEX CONCURRENTLY t_idx ON store_order (total)",
+        "DSM617",
+        "DSM103",
+    ),
+    alone(["BEGIN", "CREATE INDEX CONCURRENTLY t_idx ON store_order (total)", "COMMIT"], "DSM103"),
+    alone("DO $$ BEGIN CREATE INDEX CONCURRENTLY t_idx ON store_order (total); END $$", "DSM103"),
+    alone("CREATE INDEX t_idx ON store_order (total)", "DSM101"),
+    alone("DROP INDEX CONCURRENTLY event_kind_idx"),
+    alone("DROP INDEX event_kind_idx", "DSM102"),
+    alone("REINDEX INDEX CONCURRENTLY event_kind_idx"),
+    alone("REINDEX (CONCURRENTLY) TABLE store_order"),
+]
+
+COLUMNS = [
+    c(ORDER + "ADD COLUMN note text"),
+    c(ORDER + "ADD note text, ADD other int"),
+    c(ORDER + "ADD COLUMN note text DEFAULT 'x'"),
+    c(ORDER + "ADD COLUMN note text NOT NULL DEFAULT ''"),
+    c(ORDER + "ADD COLUMN note jsonb NOT NULL DEFAULT '{}'::jsonb"),
+    c(ORDER + "ADD COLUMN at timestamptz NOT NULL DEFAULT now()"),
+    c(ORDER + "ADD COLUMN at timestamptz NOT NULL DEFAULT CURRENT_TIMESTAMP"),
+    c(ORDER + "ADD COLUMN at timestamp NOT NULL DEFAULT (now() AT TIME ZONE 'utc')"),
+    c(ORDER + "ADD COLUMN one int NOT NULL DEFAULT one()"),
+    c(ORDER + "ADD COLUMN note text NOT NULL", "DSM501"),
+    c(ORDER + "ADD COLUMN note text NOT NULL DEFAULT NULL", "DSM501"),
+    c(
+        ORDER
+        + "ADD COLUMN note text NOT NULL DEFAULT ''; "
+        + ORDER
+        + "ALTER COLUMN note DROP DEFAULT",
+        "DSM501",
+    ),
+    c(ORDER + "ADD COLUMN note text DEFAULT ''; " + ORDER + "ALTER COLUMN note DROP DEFAULT"),
+    c(ORDER + "ADD COLUMN at timestamptz DEFAULT clock_timestamp()", "DSM510"),
+    c(ORDER + "ADD COLUMN token uuid NOT NULL DEFAULT gen_random_uuid()", "DSM510"),
+    c(ORDER + "ADD COLUMN luck float8 DEFAULT random() * 10", "DSM510"),
+    c(ORDER + "ADD COLUMN n int DEFAULT nextval('store_numbers')", "DSM510"),
+    c(ORDER + "ADD COLUMN n bigserial", "DSM510"),
+    c(ORDER + "ADD COLUMN n bigint GENERATED BY DEFAULT AS IDENTITY", "DSM510"),
+    c(ORDER + "ADD COLUMN twice int GENERATED ALWAYS AS (total * 2) STORED", "DSM510"),
+    c(ORDER + "ADD COLUMN level positive DEFAULT 5", "DSM510"),
+    c(ORDER + "ADD COLUMN token uuid"),
+    c(ORDER + "ADD COLUMN token uuid; " + ORDER + "ALTER token SET DEFAULT gen_random_uuid()"),
+    c(ORDER + "ADD COLUMN n int CHECK (n > 0)", "DSM502"),
+    c(ORDER + "ADD COLUMN n int DEFAULT 7 CONSTRAINT n_ck CHECK (n > 0)", "DSM502"),
+    c(ORDER + "ADD COLUMN n int UNIQUE", "DSM502"),
+    c(ORDER + "ADD COLUMN tag_id bigint REFERENCES store_tag", "DSM502"),
+    c(ORDER + "ADD COLUMN tag_id bigint NULL REFERENCES store_tag (id) DEFERRABLE", "DSM502"),
+    c(ORDER + "ADD COLUMN tag_id bigint DEFAULT 1 REFERENCES store_tag", "DSM502"),
+    c(ORDER + "ADD COLUMN n bigserial UNIQUE", "DSM510", "DSM502"),
+    c(ORDER + "ADD COLUMN IF NOT EXISTS total int"),
+    c(ORDER + "ADD COLUMN data json", "DSM618"),
+    c("CREATE TABLE fresh (a int); ALTER TABLE fresh ADD COLUMN b bigserial UNIQUE"),
+    c(
+        EVENT
+        + "ADD COLUMN note text NOT NULL DEFAULT '', ADD COLUMN n uuid DEFAULT gen_random_uuid()",
+        "DSM510",
+    ),
+    c(ORDER + "DROP COLUMN total", "DSM503"),
+    c(ORDER + "DROP COLUMN IF EXISTS customer_id", "DSM503"),
+    c(EVENT + "DROP COLUMN kind CASCADE", "DSM503", "DSM603"),
+    c(ORDER + "ADD COLUMN note text; " + ORDER + "DROP COLUMN note"),
+    c(ORDER + "RENAME COLUMN total TO amount", "DSM301"),
+    c(EVENT + "RENAME kind TO sort", "DSM301"),
+    c("CREATE TABLE fresh (a int); ALTER TABLE fresh RENAME a TO b"),
+    c("ALTER VIEW store_names RENAME COLUMN name TO title", "DSM301"),
+    c(ORDER + "ALTER COLUMN total SET DEFAULT 5"),
+    c(ORDER + "ALTER COLUMN discount DROP DEFAULT", "DSM543"),
+    c(ORDER + "ALTER COLUMN total DROP DEFAULT"),
+    c(ORDER + "ALTER COLUMN id DROP IDENTITY", "DSM543"),
+    c(ORDER + "ALTER COLUMN total DROP NOT NULL"),
+    c(ORDER + "ALTER COLUMN total SET STATISTICS 500"),
+    c(ORDER + "ALTER COLUMN reference SET STORAGE EXTERNAL"),
+    c(ORDER + "ALTER COLUMN total SET (n_distinct = 5)"),
+]
+
+NOT_NULL = [
+    c("ALTER TABLE store_customer ALTER COLUMN email SET NOT NULL", "DSM201"),
+    c(ORDER + "ALTER COLUMN total SET NOT NULL"),
+    c(EVENT + "ALTER total SET NOT NULL", "DSM201"),
+    c("ALTER TABLE store_proven ALTER COLUMN name SET NOT NULL"),
+    c("ALTER TABLE store_proven ALTER COLUMN other SET NOT NULL", "DSM201"),
+    c(
+        "ALTER TABLE store_proven ALTER COLUMN name SET NOT NULL, DROP CONSTRAINT proven_name",
+        "DSM201",
+    ),
+    c(
+        "ALTER TABLE store_proven ALTER COLUMN name SET NOT NULL; "
+        "ALTER TABLE store_proven DROP CONSTRAINT proven_name"
+    ),
+    alone(
+        [
+            EVENT + "ADD CONSTRAINT t_nn CHECK (total IS NOT NULL AND total < 100000) NOT VALID",
+            EVENT + "VALIDATE CONSTRAINT t_nn",
+            EVENT + "ALTER COLUMN total SET NOT NULL",
+            EVENT + "DROP CONSTRAINT t_nn",
+        ]
+    ),
+    c(
+        EVENT + "ADD CONSTRAINT t_nn CHECK (total > 0); " + EVENT + "ALTER total SET NOT NULL",
+        "DSM507",
+        "DSM201",
+    ),
+    c("CREATE TABLE fresh (a int); ALTER TABLE fresh ALTER a SET NOT NULL"),
+]
+
+TYPES = [
+    c(ORDER + "ALTER COLUMN total TYPE bigint", "DSM506"),
+    c(ORDER + "ALTER total TYPE int"),
+    c(ORDER + "ALTER total TYPE integer USING total::integer"),
+    c(ORDER + "ALTER total TYPE int USING total + 1", "DSM506"),
+    c(ORDER + "ALTER reference TYPE varchar(50)"),
+    c(ORDER + "ALTER reference TYPE varchar"),
+    c(ORDER + "ALTER reference TYPE text USING reference::text"),
+    c(ORDER + "ALTER reference TYPE varchar(10)", "DSM506"),
+    c(ORDER + 'ALTER reference TYPE varchar(20) COLLATE "C"', "DSM506"),
+    c(ORDER + "ALTER customer_id TYPE int", "DSM506"),
+    c("ALTER TABLE store_tag ALTER id TYPE int", "DSM533"),
+    c("ALTER TABLE store_customer ALTER email TYPE text"),
+    c(EVENT + "ALTER code TYPE text"),
+    c(EVENT + "ALTER code TYPE varchar(10)", "DSM506"),
+    c(EVENT + "ALTER amount TYPE numeric(12, 2)"),
+    c(EVENT + "ALTER amount TYPE numeric(12, 3)", "DSM506"),
+    c(EVENT + "ALTER amount TYPE numeric"),
+    c(EVENT + "ALTER at TYPE timestamptz(3)", "DSM506"),
+    c(EVENT + "ALTER total TYPE bigint", "DSM506"),
+    c("CREATE TABLE fresh (a int); ALTER TABLE fresh ALTER a TYPE bigint"),
+]
+
+CONSTRAINTS = [
+    c(ORDER + "ADD CONSTRAINT t_ck CHECK (total > 0)", "DSM507"),
+    c(ORDER + "ADD CHECK (total > 0)", "DSM507"),
+    c(ORDER + "ADD CONSTRAINT t_ck CHECK (total > 0) NOT VALID"),
+    c(
+        ORDER
+        + "ADD CONSTRAINT t_ck CHECK (total > 0) NOT VALID; "
+        + ORDER
+        + "VALIDATE CONSTRAINT t_ck",
+        "DSM507",
+    ),
+    c(
+        ORDER
+        + "ADD COLUMN note text; ALTER TABLE store_unlinked VALIDATE CONSTRAINT unlinked_total"
+    ),
+    c("ALTER TABLE store_unlinked VALIDATE CONSTRAINT unlinked_total"),
+    c("ALTER TABLE store_unlinked VALIDATE CONSTRAINT unlinked_tag_fkey"),
+    c(
+        "ALTER TABLE store_unlinked ADD COLUMN note text; "
+        "ALTER TABLE store_unlinked VALIDATE CONSTRAINT unlinked_total",
+        "DSM507",
+    ),
+    c(
+        [
+            ORDER + "ADD COLUMN note text",
+            ORDER + "ADD CONSTRAINT n_ck CHECK (note <> '') NOT VALID",
+            ORDER + "VALIDATE CONSTRAINT n_ck",
+        ],
+        "DSM507",
+    ),
+    alone(
+        [
+            ORDER + "ADD CONSTRAINT t_ck CHECK (total > 0) NOT VALID",
+            ORDER + "VALIDATE CONSTRAINT t_ck",
+        ]
+    ),
+    alone(
+        ORDER
+        + "ADD CONSTRAINT t_ck CHECK (total > 0) NOT VALID; "
+        + ORDER
+        + "VALIDATE CONSTRAINT t_ck",
+        "DSM507",
+    ),
+    c(ORDER + "ADD CONSTRAINT t_fk FOREIGN KEY (total) REFERENCES store_tag (id)", "DSM509"),
+    c(EVENT + "ADD FOREIGN KEY (total) REFERENCES store_tag", "DSM509"),
+    c(ORDER + "ADD CONSTRAINT t_fk FOREIGN KEY (total) REFERENCES store_tag NOT VALID"),
+    c(
+        ORDER
+        + "ADD CONSTRAINT t_fk FOREIGN KEY (total) REFERENCES store_tag NOT VALID; "
+        + ORDER
+        + "VALIDATE CONSTRAINT t_fk",
+        "DSM509",
+    ),
+    c("CREATE TABLE fresh (a bigint REFERENCES store_tag)"),
+    c(
+        "CREATE TABLE fresh (a bigint); "
+        "ALTER TABLE fresh ADD FOREIGN KEY (a) REFERENCES store_tag, ADD UNIQUE (a), ADD CHECK (a > 0)"
+    ),
+    c(ORDER + "ADD CONSTRAINT t_key UNIQUE (total)", "DSM507"),
+    c(EVENT + "ADD UNIQUE (kind, total)", "DSM507"),
+    c(
+        "ALTER TABLE store_tag ADD CONSTRAINT l_key UNIQUE (label) DEFERRABLE INITIALLY DEFERRED",
+        "DSM507",
+        "DSM517",
+    ),
+    c("ALTER TABLE store_loose ADD PRIMARY KEY (year, total)", "DSM507"),
+    c("ALTER TABLE store_proven ADD CONSTRAINT n_key UNIQUE USING INDEX proven_name_key"),
+    c(
+        "ALTER TABLE store_proven DROP CONSTRAINT store_proven_pkey, "
+        "ADD PRIMARY KEY USING INDEX proven_name_key"
+    ),
+    c(
+        "ALTER TABLE store_proven DROP CONSTRAINT store_proven_pkey, "
+        "ADD PRIMARY KEY USING INDEX proven_other_key",
+        "DSM201",
+    ),
+    c(EVENT + "ADD EXCLUDE USING btree (room WITH =)", "DSM516"),
+    c(EVENT + "ADD CONSTRAINT r_ex EXCLUDE (room WITH =) DEFERRABLE", "DSM516", "DSM517"),
+    c(EVENT + "DROP CONSTRAINT event_customer_fkey", "DSM602"),
+    c("ALTER TABLE store_unlinked DROP CONSTRAINT IF EXISTS unlinked_tag_fkey", "DSM602"),
+    c("ALTER TABLE store_unlinked DROP CONSTRAINT unlinked_total"),
+    c("ALTER TABLE store_unlinked RENAME CONSTRAINT unlinked_total TO other"),
+    c("ALTER DOMAIN positive ADD CONSTRAINT below CHECK (VALUE < 100000)", "DSM507"),
+    c("ALTER DOMAIN positive ADD CONSTRAINT below CHECK (VALUE < 100000) NOT VALID"),
+    c("ALTER DOMAIN positive SET NOT NULL", "DSM507"),
+    c("ALTER DOMAIN positive SET DEFAULT 5"),
+    c("CREATE DOMAIN short AS text CHECK (length(VALUE) < 5)"),
+    c(
+        "CREATE DOMAIN short AS text CHECK (VALUE <> ''); "
+        + ORDER
+        + "ADD COLUMN s short DEFAULT 'x'",
+        "DSM510",
+    ),
+]
+
+TOGETHER = [
+    c(
+        ORDER + "ADD COLUMN note text; CREATE INDEX n_idx ON store_order (note)",
+        "DSM101",
+        "DSM406",
+    ),
+    c(
+        ORDER + "ADD COLUMN note text; " + EVENT + "ADD CHECK (total > 0)",
+        "DSM507",
+        "DSM406",
+    ),
+    c(
+        EVENT + "ADD CHECK (total > 0); " + ORDER + "ADD COLUMN note text",
+        "DSM507",
+    ),
+    alone([ORDER + "ADD COLUMN note text", EVENT + "ADD CHECK (total > 0)"], "DSM507"),
+]
+
+TABLES = [
+    c("CREATE TABLE fresh (id bigint PRIMARY KEY, a int CHECK (a > 0), b text UNIQUE)"),
+    c("CREATE TABLE fresh (id serial PRIMARY KEY)", "DSM619"),
+    c("CREATE TABLE fresh (id int GENERATED ALWAYS AS IDENTITY, PRIMARY KEY (id))", "DSM619"),
+    c("CREATE TABLE fresh (id bigserial PRIMARY KEY)"),
+    c("CREATE TABLE fresh AS SELECT * FROM store_order; UPDATE fresh SET total = 1"),
+    c("CREATE TABLE fresh (LIKE store_order INCLUDING ALL); TRUNCATE fresh; DROP TABLE fresh"),
+    c("CREATE TABLE store_log_2020 PARTITION OF store_log FOR VALUES IN (2020)"),
+    c("DROP TABLE store_order_tags", "DSM504"),
+    c("DROP TABLE IF EXISTS store_event CASCADE", "DSM504", "DSM603"),
+    c("DROP TABLE store_unlinked, store_loose", "DSM504", "DSM504"),
+    c("DROP VIEW store_names", "DSM504"),
+    c("DROP VIEW store_names; CREATE VIEW store_names AS SELECT id, name FROM store_customer"),
+    c("DROP MATERIALIZED VIEW store_totals", "DSM504"),
+    c("CREATE OR REPLACE VIEW store_names AS SELECT id, name, email FROM store_customer"),
+    c("CREATE VIEW fresh AS SELECT 1"),
+    c("CREATE MATERIALIZED VIEW fresh AS SELECT * FROM store_order"),
+    c("DROP SCHEMA archive CASCADE", "DSM504"),
+    c("CREATE SCHEMA more; DROP SCHEMA more"),
+    c("ALTER TABLE store_tag RENAME TO store_label", "DSM505"),
+    c(
+        "ALTER TABLE store_tag RENAME TO store_label; "
+        "CREATE VIEW store_tag WITH (security_invoker) AS SELECT * FROM store_label"
+    ),
+    c(
+        [
+            "CREATE TABLE store_loose_new AS SELECT * FROM store_loose",
+            "ALTER TABLE store_loose RENAME TO store_loose_old; "
+            "ALTER TABLE store_loose_new RENAME TO store_loose",
+        ]
+    ),
+    c(
+        "ALTER TABLE store_loose RENAME TO store_loose_old; "
+        "CREATE TABLE store_loose AS SELECT * FROM store_loose_old",
+        "DSM406",
+    ),
+    c(
+        ORDER + "ADD COLUMN note text; "
+        "CREATE MATERIALIZED VIEW fresh AS SELECT id, note FROM store_order",
+        "DSM406",
+    ),
+    c(ORDER + "ADD COLUMN note text; CREATE VIEW fresh AS SELECT id, note FROM store_order"),
+    alone(
+        [
+            "ALTER TABLE store_loose RENAME TO store_loose_old",
+            "CREATE VIEW store_loose AS SELECT * FROM store_loose_old",
+        ],
+        "DSM505",
+    ),
+    c("ALTER VIEW store_names RENAME TO store_titles", "DSM505"),
+    c("ALTER TABLE store_tag SET SCHEMA archive", "DSM505"),
+    c("ALTER SCHEMA archive RENAME TO attic", "DSM605"),
+    c("ALTER SEQUENCE store_numbers RENAME TO store_counts", "DSM605"),
+    c("ALTER TABLE store_order_id_seq RENAME TO orders_id_seq"),
+    c("ALTER SEQUENCE store_order_id_seq RENAME TO orders_id_seq"),
+    c("DROP TRIGGER event_touch ON store_event CASCADE"),
+    c("ALTER TYPE colour RENAME TO hue", "DSM605"),
+    c("ALTER TYPE colour RENAME VALUE 'red' TO 'rouge'", "DSM605"),
+    c("ALTER TYPE colour ADD VALUE 'blue'"),
+    c("ALTER TYPE colour ADD VALUE IF NOT EXISTS 'blue' AFTER 'gray'"),
+    c("ALTER TYPE colour ADD VALUE 'blue'; INSERT INTO store_paint VALUES (999, 'blue')", "DSM615"),
+    c("DROP TYPE colour CASCADE", "DSM603"),
+    c("DROP DOMAIN positive CASCADE", "DSM603"),
+    c("DROP FUNCTION one()"),
+    c("DROP FUNCTION touch() CASCADE", "DSM603"),
+    c("DROP TRIGGER event_touch ON store_event"),
+    c("DROP TABLE store_proven CASCADE", "DSM504", "DSM603"),
+    c("ALTER TABLE store_order OWNER TO CURRENT_USER"),
+    c(ORDER + "SET (fillfactor = 80)"),
+    c(ORDER + "REPLICA IDENTITY FULL"),
+    c("ALTER TABLE archive.orders SET TABLESPACE elsewhere", "DSM606"),
+    c("ALTER TABLE store_loose SET UNLOGGED", "DSM606"),
+    c("CREATE UNLOGGED TABLE fresh (a int); ALTER TABLE fresh SET LOGGED"),
+    c("ALTER TABLE store_event CLUSTER ON event_kind_idx"),
+    c("CLUSTER store_event USING event_kind_idx", "DSM606"),
+    c("ALTER TABLE store_log ATTACH PARTITION store_loose FOR VALUES IN (2027)", "DSM613"),
+    c(
+        "CREATE TABLE fresh (year int, total int); "
+        "ALTER TABLE store_log ATTACH PARTITION fresh FOR VALUES IN (2028)"
+    ),
+    c("ALTER TABLE store_log DETACH PARTITION store_log_2019", "DSM614"),
+    c("ALTER TABLE store_log DETACH PARTITION store_log_2019 CONCURRENTLY", "DSM103"),
+    alone("ALTER TABLE store_log DETACH PARTITION store_log_2019 CONCURRENTLY"),
+    c(ORDER + "ENABLE ROW LEVEL SECURITY", "DSM612"),
+    c("CREATE POLICY all_rows ON store_order USING (true)"),
+    c(EVENT + "DISABLE TRIGGER event_touch", "DSM611"),
+    c(EVENT + "DISABLE TRIGGER ALL", "DSM611"),
+    c(
+        "CREATE TRIGGER order_touch BEFORE INSERT ON store_order "
+        "FOR EACH ROW EXECUTE FUNCTION touch()",
+        "DSM611",
+    ),
+    c("CREATE RULE nothing AS ON DELETE TO store_tag DO INSTEAD NOTHING", "DSM611"),
+]
+
+ROWS_CHANGED = [
+    c("UPDATE store_order SET total = 0", "DSM402"),
+    c("UPDATE store_order SET total = 0 WHERE total > 0", "DSM402"),
+    c("UPDATE store_order SET total = 0 WHERE id = 5"),
+    c("UPDATE store_order SET total = 0 WHERE id IN (1, 2, 3) AND total > 0"),
+    c("UPDATE store_order SET total = 0 WHERE id BETWEEN 10 AND 20"),
+    c("UPDATE store_order SET total = 0 WHERE id >= 10 AND id < 20"),
+    c("UPDATE store_order SET total = 0 WHERE id >= 10", "DSM402"),
+    c("UPDATE store_order SET total = 0 WHERE id IN (SELECT id FROM store_order LIMIT 50)"),
+    c(
+        "UPDATE store_order SET total = 0 WHERE id IN (SELECT order_id FROM store_order_tags)",
+        "DSM402",
+    ),
+    c(
+        "UPDATE store_order o SET total = 1 FROM store_customer c WHERE c.id = o.customer_id",
+        "DSM402",
+    ),
+    c("UPDATE store_event SET total = 0 WHERE id = ANY('{1,2}')"),
+    c("DELETE FROM store_order_tags", "DSM402"),
+    c("DELETE FROM store_order_tags WHERE order_id > 0", "DSM402"),
+    c("DELETE FROM store_order_tags WHERE id = 1"),
+    c(
+        "DELETE FROM store_loose USING store_order WHERE store_loose.total = store_order.total",
+        "DSM402",
+    ),
+    c("INSERT INTO store_tag (label) VALUES ('a'), ('b')"),
+    c("INSERT INTO store_tag (label) SELECT reference FROM store_order", "DSM402"),
+    c("INSERT INTO store_tag (label) SELECT reference FROM store_order LIMIT 10"),
+    c("INSERT INTO store_tag (label) SELECT reference FROM store_order WHERE id = 7"),
+    c("INSERT INTO store_tag (label) SELECT 'x' || n FROM generate_series(1, 5) n"),
+    c(
+        "INSERT INTO store_tag (label) SELECT 'x' WHERE NOT EXISTS (SELECT 1 FROM django_content_type)"
+    ),
+    c("WITH gone AS (DELETE FROM store_loose RETURNING total) SELECT count(*) FROM gone", "DSM402"),
+    c(
+        "MERGE INTO store_loose l USING store_order o ON l.total = o.total "
+        "WHEN MATCHED THEN UPDATE SET year = 1",
+        "DSM402",
+    ),
+    c("DELETE FROM django_content_type WHERE app_label = 'store'"),
+    c([("UPDATE store_order SET reference = %s WHERE id = %s", ["50%", 3])]),
+    c([("UPDATE store_order SET reference = 'a%%' WHERE total > %s", [0])], "DSM402"),
+    c([("SELECT %s", [])], "DSM601"),
+    c([("SELECT 5 % 2", [1])], "DSM601"),
+    c("UPDATE store_order SET reference = 'a%' WHERE id = 1"),
+    c("SELECT * FROM store_order FOR UPDATE", "DSM402"),
+    c("SELECT * FROM store_order WHERE id = 5 FOR UPDATE"),
+    c("SELECT count(*) FROM store_order"),
+    c("SELECT setval(pg_get_serial_sequence('store_order', 'id'), 1000)"),
+    c("TRUNCATE store_order_tags", "DSM604"),
+    c("TRUNCATE store_loose, store_order_tags", "DSM604", "DSM604"),
+    c("TRUNCATE store_tag CASCADE", "DSM604", "DSM603"),
+    alone("UPDATE store_order SET total = 0", "DSM402"),
+]
+
+CODE = [
+    c("DO $$ BEGIN UPDATE store_order SET total = 0; END $$", "DSM402"),
+    c("DO $$ BEGIN UPDATE store_order SET total = 0 WHERE id = 4; END $$"),
+    c(
+        "DO $$ DECLARE wanted bigint := 4; BEGIN UPDATE store_order SET total = 0 WHERE id = wanted; END $$"
+    ),
+    c(
+        "DO $$ DECLARE r record; BEGIN FOR r IN SELECT id FROM store_order LOOP "
+        "UPDATE store_order SET total = 0 WHERE id = r.id; END LOOP; END $$",
+        "DSM402",
+    ),
+    c("DO $$ BEGIN IF true THEN EXECUTE 'DROP TABLE ' || 'store_loose'; END IF; END $$", "DSM504"),
+    c(
+        "DO $$ BEGIN ALTER TABLE store_order ADD COLUMN note text; EXCEPTION WHEN duplicate_column THEN NULL; END $$"
+    ),
+    c(
+        "DO $$ BEGIN CREATE TYPE fresh AS ENUM ('a'); EXCEPTION WHEN duplicate_object THEN NULL; END $$"
+    ),
+    c("SELECT wipe_events()", "DSM402"),
+    c("SELECT raise_totals()", "DSM402"),
+    c("DO $$ BEGIN PERFORM wipe_events(); END $$", "DSM402"),
+    c("SELECT one()"),
+    c("CREATE FUNCTION wipe() RETURNS void LANGUAGE sql AS 'DELETE FROM store_order_tags'"),
+    c(
+        "CREATE PROCEDURE wipe() LANGUAGE sql AS 'DELETE FROM store_order_tags'; CALL wipe()",
+        "DSM402",
+    ),
+    c(
+        "CREATE FUNCTION wipe() RETURNS void BEGIN ATOMIC DELETE FROM store_order_tags; END; SELECT wipe()",
+        "DSM402",
+    ),
+    c("EXPLAIN UPDATE store_order SET total = 0"),
+    c("EXPLAIN ANALYZE UPDATE store_order SET total = 0", "DSM402"),
+]
+
+OTHERS = [
+    c("LOCK TABLE store_order", "DSM610"),
+    c("LOCK TABLE store_order, store_tag IN SHARE MODE", "DSM610", "DSM610"),
+    c("LOCK store_order IN ACCESS SHARE MODE"),
+    c("REFRESH MATERIALIZED VIEW store_totals", "DSM609"),
+    c("REFRESH MATERIALIZED VIEW CONCURRENTLY store_totals"),
+    c("VACUUM store_order", "DSM608"),
+    alone("VACUUM store_order"),
+    alone("VACUUM (ANALYZE, FULL false) store_order"),
+    alone("VACUUM FULL store_order", "DSM606"),
+    alone("VACUUM (FULL) store_order", "DSM606"),
+    alone("ANALYZE store_order; VACUUM store_order", "DSM608"),
+    c("ANALYZE store_order"),
+    c("COMMENT ON TABLE store_order IS 'orders'"),
+    c("COMMENT ON COLUMN store_order.total IS 'cents'"),
+    c("GRANT SELECT ON store_order TO PUBLIC"),
+    c("CREATE STATISTICS order_stats ON total, discount FROM store_order"),
+    c("CREATE EXTENSION IF NOT EXISTS plpgsql"),
+    c("SET CONSTRAINTS ALL IMMEDIATE"),
+    c("CREATE SEQUENCE fresh; ALTER SEQUENCE fresh RESTART WITH 5"),
+    c("CREATE OR REPLACE FUNCTION one() RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 2'"),
+    c("SAVEPOINT a; RELEASE SAVEPOINT a"),
+    c("ALTER SYSTEM SET work_mem = '8MB'", "DSM608"),
+    c("CREATE DATABASE fresh", "DSM608"),
+    c("SELEC 1", "DSM601"),
+    c(
+        "SELECT 1; ALTER TABLE store_order ADD COLUM a int; CREATE INDEX t_idx ON store_order (total)",
+        "DSM601",
+        "DSM101",
+    ),
+    c("SELECT 'no end", "DSM601"),
+    c("-- nothing but words\n"),
+    c("SET LOCAL lock_timeout = '2s'; SELECT 1"),
+    c("SET lock_timeout = '2s'", "DSM617"),
+    c("SET statement_timeout TO 5000; SELECT 1; RESET statement_timeout"),
+    c("SELECT set_config('lock_timeout', '2s', false)", "DSM617"),
+    c("SELECT set_config('lock_timeout', '2s', true)"),
+    alone("SET LOCAL lock_timeout = '2s'", "DSM617"),
+    alone(["SET statement_timeout = 0", "SELECT 1", "SET statement_timeout TO DEFAULT"]),
+    c("COMMIT", "DSM616"),
+    c("BEGIN; SELECT 1; COMMIT", "DSM616", "DSM616"),
+    alone("BEGIN; ALTER TABLE store_order ADD COLUMN note text; COMMIT"),
+    alone("BEGIN; SELECT 1", "DSM616"),
+]
+
+NEWER = [
+    c(ORDER + "ADD COLUMN twice int GENERATED ALWAYS AS (total * 2) VIRTUAL"),
+    c(ORDER + "ADD COLUMN twice int GENERATED ALWAYS AS (total * 2)"),
+    c(ORDER + "ADD COLUMN twice int GENERATED ALWAYS AS (total * 2) VIRTUAL NOT NULL", "DSM502"),
+    c(EVENT + "ADD CONSTRAINT t_nn NOT NULL total", "DSM201"),
+    c(EVENT + "ADD CONSTRAINT t_nn NOT NULL total NOT VALID"),
+    c("ALTER TABLE store_proven ADD CONSTRAINT n_nn NOT NULL name"),
+    c(ORDER + "ADD CONSTRAINT t_ck CHECK (total > 0) NOT ENFORCED"),
+    c(
+        "ALTER TABLE store_unlinked ADD CONSTRAINT t_fk FOREIGN KEY (total) "
+        "REFERENCES store_tag NOT ENFORCED"
+    ),
+    c(
+        EVENT
+        + "ALTER CONSTRAINT event_customer_fkey NOT ENFORCED; "
+        + EVENT
+        + "ALTER CONSTRAINT event_customer_fkey ENFORCED",
+        "DSM509",
+    ),
+]
+"""Syntax of PostgreSQL 18."""
+
+GROUPS = {
+    "indexes": INDEXES,
+    "columns": COLUMNS,
+    "not null": NOT_NULL,
+    "types": TYPES,
+    "constraints": CONSTRAINTS,
+    "together": TOGETHER,
+    "tables": TABLES,
+    "rows": ROWS_CHANGED,
+    "code": CODE,
+    "others": OTHERS,
+}
+
+
+def cases() -> Iterator[Case]:
+    """All statements that the server under test knows."""
+    for group in GROUPS.values():
+        yield from group
+    if wanted_version() >= 18:
+        yield from NEWER
