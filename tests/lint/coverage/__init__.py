@@ -1,0 +1,1 @@
+"""What other linters of migrations look for, and what lintmigrations says to it."""
