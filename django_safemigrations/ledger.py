@@ -10,13 +10,21 @@ from django.db import router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
+from django.db.models import Model
 from django.utils import timezone
 
 from django_safemigrations.exceptions import SettingsError
-from django_safemigrations.models import BackfillProgress, Evidence, PendingContract, Run
+from django_safemigrations.models import (
+    BackfillProgress,
+    BackfillRange,
+    Evidence,
+    PendingContract,
+    Run,
+)
 
 APP_LABEL = "django_safemigrations"
-MODELS = (Run, PendingContract, BackfillProgress, Evidence)
+FIRST_MODELS = (Run, PendingContract, BackfillProgress, Evidence)
+MODELS = (*FIRST_MODELS, BackfillRange)
 
 
 def refuse_unrouted(alias: str) -> None:
@@ -35,11 +43,24 @@ def refuse_unrouted(alias: str) -> None:
 
 
 def exists(connection: BaseDatabaseWrapper) -> bool:
-    """Whether the ledger's tables are there."""
+    """Whether the ledger's first tables are there; newer ones may have to be migrated still.
+
+    What it says of runs and pending contracts counts then, also before a run has brought it up
+    to date. Whatever needs the newer tables looks for them by itself.
+    """
+    return _has_tables(connection, FIRST_MODELS)
+
+
+def is_whole(connection: BaseDatabaseWrapper) -> bool:
+    """Whether all of the ledger's tables are there."""
+    return _has_tables(connection, MODELS)
+
+
+def _has_tables(connection: BaseDatabaseWrapper, wanted: Sequence[type[Model]]) -> bool:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT bool_and(to_regclass(quote_ident(t)) IS NOT NULL) FROM unnest(%s::text[]) t",
-            [[model._meta.db_table for model in MODELS]],
+            [[model._meta.db_table for model in wanted]],
         )
         row = cursor.fetchone()
     return bool(row and row[0])

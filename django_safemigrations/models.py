@@ -92,12 +92,48 @@ class PendingContract(models.Model):
 
 
 class BackfillProgress(models.Model):
-    """How far a backfill has come; written after each batch, in the batch's transaction."""
+    """A backfill: what it writes, who may work on it, and how far it has come.
+
+    The table is split into ranges (`BackfillRange`); what has been done is known exactly
+    from both. The counters here are of passes that are over, those of the ranges are
+    added to them: `backfill.progress` does. So no two workers write one row.
+    """
+
+    class State(models.TextChoices):
+        PENDING = "pending"
+        """Known, and no worker has begun."""
+        RUNNING = "running"
+        PAUSED = "paused"
+        """By somebody, for `reason`: workers wait between two batches."""
+        CANCELLED = "cancelled"
+        """By somebody, for `reason`: workers stop with an error, and contracts are refused."""
+        FAILED = "failed"
+        """Rows could not be filled, or something undoes it: `reason` says which and what."""
+        FINISHED = "finished"
+        """Proven complete by a count."""
 
     key = models.CharField(max_length=255, unique=True)
+    """What is filled from what, in words; the same when the command is run again."""
     table = models.TextField()
-    last_key = models.JSONField(null=True)
+    """Schema and name, quoted."""
+    title = models.TextField(blank=True, default="", db_default="")
+    task = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
+    """What another process needs to do the work; see `backfill.tasks`."""
+    state = models.CharField(
+        max_length=16, choices=State, default=State.PENDING, db_default=State.PENDING
+    )
+    reason = models.TextField(blank=True, default="", db_default="")
+    """Why it is paused, cancelled or failed."""
+    rows_total = models.BigIntegerField(default=0, db_default=0)
+    """Rows of the table when it was split, as the planner estimates them."""
     rows_done = models.BigIntegerField(default=0)
+    """Rows changed in passes that are over."""
+    batches = models.BigIntegerField(default=0, db_default=0)
+    """Batches committed in passes that are over."""
+    errors = models.BigIntegerField(default=0, db_default=0)
+    """Batches tried again in passes that are over: row locks, deadlocks, timeouts, bad rows."""
+    passes = models.IntegerField(default=0, db_default=0)
+    """Passes over the table that are over."""
     started_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(auto_now=True)
     finished_at = models.DateTimeField(null=True)
@@ -108,6 +144,58 @@ class BackfillProgress(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+class BackfillRange(models.Model):
+    """A part of a table that one worker fills at a time, batch by batch along the key.
+
+    Keys are lists of texts, as PostgreSQL prints the key's columns. A range is what is above
+    `lower` and not above `upper`; where both are the same it is that one row.
+
+    A worker takes a range by a lease: it writes its name and until when, by the server's clock,
+    and renews that in each batch's transaction. A range is free when the lease has expired, or
+    when the session that took it is gone.
+    """
+
+    backfill = models.ForeignKey(BackfillProgress, models.CASCADE, related_name="ranges")
+    number = models.IntegerField()
+    """Place in the order of work; a row that was put aside has that of its range."""
+    relation = models.TextField()
+    """The table, or the partition, as it is put into SQL."""
+    lower = models.JSONField(null=True)
+    """The key after which it begins, null for the table's beginning."""
+    upper = models.JSONField(null=True)
+    """The key with which it ends, null for the table's end."""
+    last_key = models.JSONField(null=True)
+    """The key up to which it is done, null at its beginning."""
+    rows_done = models.BigIntegerField(default=0)
+    """Rows changed."""
+    rows_seen = models.BigIntegerField(default=0)
+    """Rows come past, changed or not, about."""
+    batches = models.BigIntegerField(default=0)
+    errors = models.BigIntegerField(default=0)
+    batch_size = models.IntegerField(default=0)
+    """Rows in its last batch; 0 before that."""
+    attempts = models.IntegerField(default=0)
+    """How often it was leased."""
+    leased_by = models.TextField(blank=True, default="")
+    """The worker: host, process and a random part."""
+    leased_until = models.DateTimeField(null=True)
+    session_pid = models.IntegerField(null=True)
+    """The worker's session on the server, and when it began."""
+    session_start = models.DateTimeField(null=True)
+    not_before = models.DateTimeField(null=True)
+    """Put off until then, because a row of it stays locked."""
+    failed_at = models.DateTimeField(null=True)
+    """The one row of it could not be filled, for `last_error`."""
+    finished_at = models.DateTimeField(null=True)
+    last_error = models.TextField(blank=True, default="")
+
+    class Meta:
+        ordering = ["backfill", "number", "pk"]
+
+    def __str__(self) -> str:
+        return f"{self.relation} above {self.lower} to {self.upper}"
 
 
 class Evidence(models.Model):

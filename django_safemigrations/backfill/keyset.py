@@ -1,89 +1,61 @@
-"""One pass over a table by its key, in batches sized by time, one transaction each.
+"""A backfill from its beginning to its proof: ranges are claimed, walked, and counted at the end.
 
-The upper bound of a batch is found first, then one range UPDATE changes the rows that
-need it. Rows written meanwhile are the trigger's business; that nothing was missed is
-proven at the end by counting, not by the pass having ended.
+Any number of workers may do so at once, on the same backfill. Rows written meanwhile are the
+trigger's business; that nothing was missed is proven at the end by counting, not by the
+ranges having ended.
 """
 
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from django.db import Error, transaction
+from django.db import Error
 
-from django_safemigrations.backfill.progress import Progress, ProgressStore
-from django_safemigrations.backfill.report import report
-from django_safemigrations.conf import get_settings
-from django_safemigrations.exceptions import DataDiffers, LockNotGranted, ViolatingRows
-from django_safemigrations.postgres.blockers import BlockerWatch
-from django_safemigrations.postgres.catalog import Table, quote
-from django_safemigrations.postgres.errors import (
-    DEADLOCK_DETECTED,
-    LOCK_NOT_AVAILABLE,
-    sqlstate,
+from django_safemigrations.backfill.bad_ends import (
+    cancelled,
+    differs,
+    failed,
+    listed,
+    refuse_rows_no_update_can_touch,
 )
+from django_safemigrations.backfill.fills import Fill as Fill
+from django_safemigrations.backfill.ranges import Member, members_of, split
+from django_safemigrations.backfill.refusals import Verdict, verdict_on
+from django_safemigrations.backfill.report import Standing, report, report_standing
+from django_safemigrations.backfill.store import Lease, ProgressStore, State, Totals
+from django_safemigrations.backfill.surroundings import Surroundings, Throttle, surroundings
+from django_safemigrations.backfill.tasks import HERE
+from django_safemigrations.backfill.walk import Ending, Walk
+from django_safemigrations.backfill.work import Relation, Work
+from django_safemigrations.conf import get_settings
+from django_safemigrations.exceptions import (
+    BackfillFailed,
+    BackfillLeft,
+)
+from django_safemigrations.postgres.errors import sqlstate
 from django_safemigrations.postgres.runner import Runner
 
-FIRST_BATCH = 1_000
-SMALLEST_BATCH = 10
-LARGEST_BATCH = 200_000
-# A batch that waits for a row holds the rows before it; it gives up and comes again smaller.
-ROW_LOCK_TIMEOUT = "1s"
-REPORT_EVERY = 2.0
-PAUSE = 0.2
+UNDEFINED_TABLE = "42P01"
+POLL = 0.2
 MOST_PASSES = 5
-
-Key = list[str]
-RowValues = Callable[[int], Sequence[Any]]
-
-
-@dataclass(frozen=True)
-class Fill:
-    """What to write, and into which rows.
-
-    Attributes:
-        table: the table.
-        assignments: the columns that are filled, and the SQL of each value; None if
-            `values` makes it in Python (then it is one column).
-        needed: a condition that is true for rows which still need it.
-        values: returns that many new values, one a row.
-        title: what the progress line calls it.
-    """
-
-    table: Table
-    assignments: Mapping[str, str | None]
-    needed: str
-    title: str
-    values: RowValues | None = None
-
-    @property
-    def columns(self) -> str:
-        """The columns that are filled, quoted."""
-        return ", ".join(map(quote, self.assignments))
-
-    def left(self, runner: Runner) -> int:
-        """Count the rows that still need the value (a scan that blocks nobody)."""
-        sql = f"SELECT count(*) FROM {self.table.qualified} WHERE {self.needed}"
-        with runner.guard.as_long_as_it_takes():
-            return int(runner.catalog.value(sql))
+COUNT_ANEW_EVERY = 1.0
 
 
 def fill(
     runner: Runner,
-    task: Fill,
+    task: Work,
     store: ProgressStore,
     *,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] | None = None,
+    sleep: Callable[[float], None] | None = None,
 ) -> int:
     """Fill every row that needs it; return how many were changed in this call.
 
     Goes on after the last committed batch when it was stopped, and starts over when the
-    stored progress says that it is finished but rows are left.
+    stored progress says that it is finished but rows are left. Other workers may help.
 
     Args:
         runner: the means to work with.
@@ -92,245 +64,282 @@ def fill(
         clock, sleep: injected by tests.
 
     Raises:
+        BackfillCancelled: somebody cancelled it.
+        BackfillFailed: rows can't be filled; names some. The others are filled.
+        BackfillLeft: it is left to workers, as the surroundings say.
         DataDiffers: rows are left after several passes.
         LockNotGranted: a row stayed locked until LOCK_BUDGET was spent.
         ViolatingRows: rows break a CHECK that was never validated.
-        UnsupportedChange: the table has rows and a transaction is open.
+        UnsupportedChange: the table has rows and a transaction is open, or its rows can't be
+            changed from here.
 
     Locks: ROW EXCLUSIVE on the table; the batch's rows until its commit, about
     BATCH_TIME milliseconds.
     """
-    runner.refuse_in_transaction(task.table, f"Filling {task.columns} in batches")
+    runner.refuse_in_transaction(task.table, f"Filling {listed(task)} in batches")
     if runner.in_transaction:
         return 0
-    _refuse_rows_no_update_can_touch(runner, task)
-    progress = store.load()
-    changed = 0
-    if progress.finished:
-        if not task.left(runner):
-            return 0
-        progress = Progress()
-    walk = _Walk(runner, task, store, clock, sleep)
-    for _ in range(MOST_PASSES):
-        changed += walk.run(progress)
-        left = task.left(runner)
-        if not left:
-            report(f"{task.title}: proven complete, {changed:,} rows changed")
-            return changed
-        progress = Progress(rows_done=changed)
-    raise DataDiffers(
-        f"{task.title}: {left} rows of {task.table.qualified} still need it after {MOST_PASSES} "
-        "passes over the whole table. Something writes them back: look for a trigger that sets "
-        f"{task.columns} or a job that resets it, stop it, and run the command again."
-    )
+    refuse_rows_no_update_can_touch(runner, task)
+    around = surroundings()
+    around = replace(around, clock=clock or around.clock, sleep=sleep or around.sleep)
+    backfill = Backfill(runner, task, store, around)
+    backfill.begin()
+    elsewhere = store.shared and task.describe().get("kind") != HERE
+    if around.leave and elsewhere and not backfill.is_finished():
+        raise BackfillLeft(
+            f"{task.title}: ready for workers. Type: manage.py runbackfill; then run the command "
+            "again.",
+            store.key,
+        )
+    return backfill.run()
 
 
-def _refuse_rows_no_update_can_touch(runner: Runner, task: Fill) -> None:
-    """Raise if rows break a CHECK that was added NOT VALID: PostgreSQL refuses any UPDATE of them.
+def assist(runner: Runner, work: Work, store: ProgressStore) -> int:
+    """Work on a backfill that somebody has begun, until it is finished or this worker is to end.
+
+    Returns how many rows this worker has changed. Neither starts over what is finished nor
+    tries again what has failed.
 
     Raises:
-        ViolatingRows: the constraint, how many rows, and the keys of a few.
+        BackfillCancelled, BackfillFailed, DataDiffers, LockNotGranted: as for `fill`.
     """
-    for name, condition in runner.catalog.unvalidated_checks(task.table):
-        broken = f"({task.needed}) AND NOT ({condition})"
-        with runner.guard.as_long_as_it_takes():
-            count = runner.catalog.value(
-                f"SELECT count(*) FROM {task.table.qualified} WHERE {broken}"
-            )
-        if count:
-            named = runner.catalog.some_keys(task.table, broken)
-            raise ViolatingRows(
-                f"{count} row{'s' if count != 1 else ''} of {task.table.qualified} that "
-                f"{'have' if count != 1 else 'has'} to be filled break{'' if count != 1 else 's'} "
-                f"the constraint {quote(name)}{named}. It was never validated, and PostgreSQL "
-                "refuses every UPDATE of such a row. Mend the rows or drop the constraint, then "
-                "run the command again; what is filled stays filled."
-            )
+    return Backfill(runner, work, store, surroundings()).run()
 
 
-class _Refusals:
-    """Batches that met a locked row: tried again until the lock budget is spent."""
+class Backfill:
+    """One worker on one backfill.
 
-    def __init__(self, runner: Runner, title: str, clock: Callable[[], float]) -> None:
-        self.runner, self.title, self.clock = runner, title, clock
-        self.since: float | None = None
-        self.watch: BlockerWatch | None = None
-
-    def note(self, error: Error) -> None:
-        """Take note of a failed batch; raise it if it failed for another reason than locks.
-
-        Raises:
-            LockNotGranted: the budget is spent; names the sessions in the way.
-        """
-        if sqlstate(error) not in (LOCK_NOT_AVAILABLE, DEADLOCK_DETECTED):
-            raise error
-        now = self.clock()
-        if self.since is None or self.watch is None:
-            self.since = now
-            self.watch = BlockerWatch(self.runner.connection)
-            self.watch.start()
-        if now - self.since >= get_settings().lock_budget:
-            raise LockNotGranted(self.title, now - self.since, self.watch.seen()) from error
-
-    def forget(self) -> None:
-        """A batch went through: the next refusal begins a new budget."""
-        self.close()
-
-    def close(self) -> None:
-        """End the second session."""
-        if self.watch is not None:
-            self.watch.stop()
-        self.since = self.watch = None
-
-
-class _Walk:
-    """The walk over the key; its state outlives one pass only in the batch size."""
+    Args:
+        runner: the means to work with.
+        work: what to do.
+        store: where progress is kept.
+        around: throttle, clock, sleep and whether to stop.
+    """
 
     def __init__(
-        self,
-        runner: Runner,
-        task: Fill,
-        store: ProgressStore,
-        clock: Callable[[], float],
-        sleep: Callable[[float], None],
+        self, runner: Runner, work: Work, store: ProgressStore, around: Surroundings
     ) -> None:
-        self.runner, self.task, self.store = runner, task, store
-        self.clock, self.sleep = clock, sleep
-        self.key = runner.catalog.primary_key(task.table)
-        self.size = FIRST_BATCH
-        self.target = get_settings().batch_time / 1000
-        self.total = max(
-            0,
-            int(
-                runner.catalog.value(
-                    "SELECT reltuples FROM pg_class WHERE oid = %s", [task.table.oid]
-                )
-            ),
+        self.runner, self.work, self.store, self.around = runner, work, store, around
+        self.members: list[Member] = []
+        self._totals = Totals()
+        self._counted: float | None = None
+        self._own = (0, 0)
+        self._rates: list[tuple[float, int]] = []
+
+    # -- its beginning ---------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Store it with its ranges, or go on where it is.
+
+        Raises:
+            BackfillCancelled: somebody cancelled it.
+            UnsupportedChange: the rows can't be changed from here.
+        """
+        known = self.store.load()
+        self.members = members_of(self.runner.catalog, self.work)
+        if known is None:
+            self._plan(0)
+        elif known.state is State.CANCELLED:
+            raise cancelled(self.work, self.store.key, known)
+        elif known.state is State.FINISHED:
+            if self.work.left(self.runner):
+                self._plan(0)
+        elif known.task != self._description():
+            # Other columns, another condition, another key: what is done of it is another's.
+            self._plan(0)
+        elif known.state is State.FAILED:
+            self.store.retry()
+
+    def is_finished(self) -> bool:
+        """Whether it is proven complete."""
+        known = self.store.load()
+        return known is not None and known.state is State.FINISHED
+
+    def _description(self) -> dict[str, Any]:
+        keys = [
+            [member.relation.sql, [list(column) for column in member.relation.key]]
+            for member in self.members
+        ]
+        return {**self.work.describe(), "keys": keys}
+
+    def _plan(self, passes: int) -> None:
+        with self.runner.guard.as_long_as_it_takes():
+            ranges = split(self.runner.catalog, self.members)
+        self.store.begin(
+            self._description(),
+            self.work.title,
+            ranges,
+            rows_total=sum(member.rows for member in self.members),
+            passes=passes,
+            state=State.PENDING if self.around.leave else State.RUNNING,
         )
 
-    def run(self, progress: Progress) -> int:
-        """Walk to the end of the table; return the rows changed."""
-        last, changed, seen = progress.last_key, 0, 0
-        if last is not None and len(last) != len(self.key):
-            # The key is another one than when this was stored.
-            last = None
-        # Without a key a pass ends at the latest when as many rows were changed as needed it.
-        most = None if self.key else self.task.left(self.runner)
-        began = told = self.clock()
-        with contextlib.closing(_Refusals(self.runner, self.task.title, self.clock)) as refusals:
-            while True:
-                started = self.clock()
-                try:
-                    with transaction.atomic(using=self.runner.connection.alias):
-                        self._give_up_on_rows()
-                        bound, ended = self._bound(last)
-                        rows = self._change(last, bound)
-                        ended = ended or (most is not None and changed + rows > most)
-                        done = progress.rows_done + changed + rows
-                        reached = last if ended else bound
-                        self.store.save(Progress(reached, done, finished=ended))
-                except Error as error:
-                    refusals.note(error)
-                    self.size = max(SMALLEST_BATCH, self.size // 2)
-                    self.sleep(PAUSE)
-                    continue
-                refusals.forget()
-                changed += rows
-                seen += self.size
-                if ended:
-                    return changed
-                last = bound
-                now = self.clock()
-                if now - told >= REPORT_EVERY:
-                    told = now
-                    self._report(min(seen, self.total) if self.total else seen, now - began)
-                self._resize(now - started)
+    # -- its course --------------------------------------------------------------------------
 
-    def _report(self, seen: int, seconds: float) -> None:
-        rate = seen / seconds if seconds else 0.0
-        whole = f" of about {self.total:,}" if self.total else ""
-        left = f", {max(0, self.total - seen) / rate:,.0f} s left" if self.total and rate else ""
-        report(
-            f"{self.task.title}: {seen:,}{whole} rows, {rate:,.0f} rows/s, "
-            f"{self.size:,} a batch{left}"
+    def run(self) -> int:
+        """Work until it is finished; return the rows changed.
+
+        Raises:
+            BackfillCancelled, BackfillFailed, DataDiffers, LockNotGranted: as for `fill`.
+        """
+        if not self.members:
+            self.members = members_of(self.runner.catalog, self.work)
+        throttle = self.around.throttle(
+            self.runner.connection,
+            self.work.table.oid,
+            workers=lambda: max(1, self._sums().workers),
+        )
+        with contextlib.closing(throttle), contextlib.closing(self._walk(throttle)) as walk:
+            while not self.around.stop():
+                lease = self.store.claim()
+                if lease is not None:
+                    self._work(walk, lease)
+                elif self._ends(walk, throttle):
+                    break
+            return walk.changed
+
+    def _walk(self, throttle: Throttle) -> Walk:
+        settings = {}
+        if not get_settings().backfill.synchronous_commit and self.work.repeatable(self.runner):
+            # A crash of the server loses the values together with the progress; the commit that
+            # says finished is waited for, and flushes what was before it.
+            # https://www.postgresql.org/docs/current/wal-async-commit.html
+            settings["synchronous_commit"] = "off"
+        return Walk(
+            self.runner,
+            self.work,
+            self.store,
+            throttle,
+            self.around,
+            lambda walk, waiting: self._tell(walk, throttle, waiting),
+            settings,
         )
 
-    def _resize(self, seconds: float) -> None:
-        factor = min(2.0, max(0.5, self.target / seconds)) if seconds else 2.0
-        self.size = int(min(LARGEST_BATCH, max(SMALLEST_BATCH, self.size * factor)))
+    def _work(self, walk: Walk, lease: Lease) -> Ending:
+        relations = {member.relation.sql: member.relation for member in self.members}
+        relation = relations.get(lease.range.relation)
+        if relation is None:
+            # A partition that is gone, or that has children now: the proof says what is left.
+            self.store.abandon(lease)
+            return Ending.DONE
+        try:
+            return walk.run(lease, relation)
+        except Error as error:
+            if sqlstate(error) != UNDEFINED_TABLE or self._is_there(relation):
+                raise
+            self.store.abandon(lease)
+            return Ending.DONE
 
-    def _give_up_on_rows(self) -> None:
-        self.runner.catalog.rows("SELECT set_config('lock_timeout', %s, true)", [ROW_LOCK_TIMEOUT])
+    def _is_there(self, relation: Relation) -> bool:
+        sql = "SELECT EXISTS (SELECT FROM pg_class WHERE oid = %s)"
+        return bool(self.runner.catalog.value(sql, [relation.table.oid]))
 
-    def _listed(self) -> str:
-        return f"({', '.join(_escaped(quote(name)) for name, _ in self.key)})"
+    def _ends(self, walk: Walk, throttle: Throttle) -> bool:
+        """Whether all is done, when there is nothing to claim.
 
-    def _given(self) -> str:
-        return f"({', '.join(f'%s::{type_}' for _, type_ in self.key)})"
-
-    def _bound(self, last: Key | None) -> tuple[Key | None, bool]:
-        """Return the key that ends the next batch, and whether it is the last batch."""
-        if not self.key:
-            # No key to walk along: take rows as they come until none is left.
-            sql = (
-                f"SELECT EXISTS (SELECT FROM {self.task.table.qualified} WHERE {self.task.needed})"
+        Raises:
+            BackfillCancelled, BackfillFailed, DataDiffers: it does not end well.
+        """
+        known = self.store.load()
+        if known is None or known.state is State.FINISHED:
+            return True
+        if known.state is State.CANCELLED:
+            raise cancelled(self.work, self.store.key, known)
+        if known.state is State.FAILED:
+            raise BackfillFailed(known.reason, self.store.key)
+        if known.state is State.PAUSED:
+            self._wait(walk, throttle, f"paused: {known.reason}".rstrip(": "))
+            return False
+        if known.open:
+            self._wait(
+                walk,
+                throttle,
+                "other workers have the rest" if not walk.refusals.since else "a row is locked",
             )
-            return None, not self.runner.catalog.value(sql)
-        names = [_escaped(quote(name)) for name, _ in self.key]
-        # Names of their own: ORDER BY would take an output column of the key's name, and sort text.
-        text = ", ".join(f"{name}::text AS key{number}" for number, name in enumerate(names))
-        after = f"WHERE {self._listed()} > {self._given()} " if last else ""
-        rows = self.runner.catalog.rows(
-            f"SELECT {text} FROM {_escaped(self.task.table.qualified)} {after}"
-            f"ORDER BY {', '.join(names)} OFFSET %s LIMIT 1",
-            [*(last or []), self.size - 1],
-        )
-        return (list(rows[0]), False) if rows else (None, True)
+            return False
+        if known.failed:
+            raise failed(self.work, self.store, self.members, known)
+        with self.store.proving() as mine:
+            if mine:
+                return self._prove(walk)
+        self._wait(walk, throttle, "another worker counts what is left")
+        return False
 
-    def _change(self, last: Key | None, bound: Key | None) -> int:
-        table, needed = _escaped(self.task.table.qualified), _escaped(self.task.needed)
-        conditions, params = [f"({needed})"], list[Any]()
-        if not self.key:
-            conditions.append(
-                f"ctid = ANY (ARRAY(SELECT ctid FROM {table} WHERE {needed} LIMIT {self.size}))"
-            )
+    def _wait(self, walk: Walk, throttle: Throttle, why: str) -> None:
+        self._tell(walk, throttle, why)
+        self.around.sleep(POLL)
+
+    def _prove(self, walk: Walk) -> bool:
+        """Count what is left; begin another pass if something is."""
+        known = self.store.load()
+        if known is None or known.state is not State.RUNNING or known.open or known.failed:
+            return False
+        left: int | None
+        why = ""
+        try:
+            left = self.work.left(self.runner)
+        except Error as error:
+            if verdict_on(error, self.runner.connection) is not Verdict.ROW:
+                raise
+            # A row came to be bad behind the walk: the next pass names it.
+            left, why = None, str(error).strip()
+        changed = self.store.totals().rows_done
+        last = known.passes + 1 >= MOST_PASSES
+        ended = self._ended(left, changed, known.passes + 1, last=last)
+        if ended:
+            if not self.store.finish():
+                return False
+            report_standing(Standing(self.store.key, self.work.title, changed=changed, ended=ended))
+            return True
         if last:
-            conditions.append(f"{self._listed()} > {self._given()}")
-            params += last
-        if bound:
-            conditions.append(f"{self._listed()} <= {self._given()}")
-            params += bound
-        where = " AND ".join(conditions)
-        if self.task.values is not None:
-            return self._change_in_python(where, params)
-        assigned = ", ".join(
-            f"{_escaped(quote(column))} = {_escaped(str(expression))}"
-            for column, expression in self.task.assignments.items()
+            raise differs(self.runner, self.work, self.store, left, why, MOST_PASSES)
+        report(
+            f"{self.work.title}: "
+            + (f"{left:,} rows still need it" if left is not None else f"can't be counted: {why}")
+            + ", going over the table again"
         )
-        return self.runner.execute_with_params(
-            f"UPDATE {table} SET {assigned} WHERE {where}", params
+        self.members = members_of(self.runner.catalog, self.work)
+        self._plan(known.passes + 1)
+        return False
+
+    def _ended(self, left: int | None, changed: int, passes: int, *, last: bool) -> str:
+        """Say how it has ended; empty if it has not."""
+        if left is None:
+            return ""
+        told = getattr(self.work, "told_at_the_end", None)
+        if told is not None:
+            return str(told(left, changed, passes if last else 0))
+        return f"proven complete, {changed:,} rows changed" if left == 0 else ""
+
+    # -- what it tells -----------------------------------------------------------------------
+
+    def _sums(self, walk: Walk | None = None) -> Totals:
+        now = self.around.clock()
+        if self._counted is None or now - self._counted >= COUNT_ANEW_EVERY:
+            self._counted, self._totals = now, self.store.totals()
+            if walk is not None:
+                self._own = walk.changed, walk.seen
+        return self._totals
+
+    def _tell(self, walk: Walk, throttle: Throttle, waiting: str) -> None:
+        sums = self._sums(walk)
+        changed = sums.rows_done + walk.changed - self._own[0]
+        seen = sums.rows_seen + walk.seen - self._own[1]
+        now = self.around.clock()
+        self._rates = [*(r for r in self._rates if now - r[0] <= 30), (now, seen)][-60:]
+        (began, first) = self._rates[0]
+        report_standing(
+            Standing(
+                key=self.store.key,
+                title=self.work.title,
+                seen=min(seen, sums.rows_total) if sums.rows_total else seen,
+                changed=changed,
+                total=sums.rows_total or None,
+                rate=(seen - first) / (now - began) if now > began else None,
+                size=walk.size,
+                lag=throttle.lag,
+                waiting=waiting,
+                failed=sums.failed,
+                workers=max(1, sums.workers),
+            )
         )
-
-    def _change_in_python(self, where: str, params: list[Any]) -> int:
-        """Give each row a value of its own; a row that got one meanwhile keeps it."""
-        assert self.task.values is not None
-        table = _escaped(self.task.table.qualified)
-        column = _escaped(self.task.columns)
-        with self.runner.connection.cursor() as cursor:
-            cursor.execute(
-                f"SELECT tableoid::bigint, ctid::text FROM {table} WHERE {where} FOR NO KEY UPDATE",
-                params,
-            )
-            # A ctid is a place within one partition.
-            places = cursor.fetchall()
-            values = self.task.values(len(places))
-            cursor.executemany(
-                f"UPDATE {table} SET {column} = %s WHERE tableoid = %s::oid AND ctid = %s::tid",
-                [(value, *place) for value, place in zip(values, places, strict=True)],
-            )
-        return len(places)
-
-
-def _escaped(sql: str) -> str:
-    """Double the percent signs of SQL that goes through parameter interpolation."""
-    return sql.replace("%", "%%")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -12,124 +10,39 @@ from django.db import connection, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import override_settings
 
-from django_safemigrations.backfill import keyset
+from django_safemigrations.backfill import walk
 from django_safemigrations.backfill.keyset import Fill, fill
-from django_safemigrations.backfill.progress import (
-    LedgerProgress,
-    MemoryProgress,
-    Progress,
-    progress_store,
-)
-from django_safemigrations.backfill.report import reporting_to
+from django_safemigrations.backfill.leases import LedgerProgress
+from django_safemigrations.backfill.memory import MemoryProgress
+from django_safemigrations.backfill.progress import progress_store
+from django_safemigrations.backfill.ranges import Range
+from django_safemigrations.backfill.report import Lines, reporting_to
+from django_safemigrations.backfill.store import State, Step
 from django_safemigrations.exceptions import DataDiffers, LockNotGranted, UnsupportedChange
-from django_safemigrations.models import BackfillProgress
-from django_safemigrations.postgres.catalog import Catalog, quote
+from django_safemigrations.models import BackfillRange
+from django_safemigrations.postgres.catalog import quote
 from django_safemigrations.postgres.runner import Runner, runner
+from tests.backfill.parcels import (
+    ROWS,
+    Clock,
+    create,
+    is_batch,
+    left,
+    nothing_to_wait_for,
+    seeing,
+    small_batches,
+    state,
+    stored,
+    task,
+    touches,
+)
 from tests.kit.databases import connect
 from tests.kit.kill import run_killed
 from tests.postgres.sessions import execute, holding, value
 
 pytestmark = pytest.mark.postgres_versions
 
-ROWS = 100
-
-# Remembers every row that was changed, in the transaction that changed it.
-COUNTER = """
-    CREATE TABLE touched (id text);
-    CREATE FUNCTION count_touches() RETURNS trigger LANGUAGE plpgsql AS $$
-    BEGIN INSERT INTO touched VALUES (new.total::text); RETURN new; END $$;
-"""
-
-
-class Clock:
-    """Time that passes only when a test lets it."""
-
-    def __init__(self, step: float = 0.0) -> None:
-        self.now = 0.0
-        self.step = step
-
-    def __call__(self) -> float:
-        self.now += self.step
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-
-@pytest.fixture(autouse=True)
-def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hundred rows are many."""
-    monkeypatch.setattr(keyset, "FIRST_BATCH", 16)
-    monkeypatch.setattr(keyset, "SMALLEST_BATCH", 2)
-    monkeypatch.setattr(keyset, "LARGEST_BATCH", 16)
-
-
-def create(
-    connection: BaseDatabaseWrapper,
-    columns: str = "id int PRIMARY KEY",
-    key: str = "n",
-    name: str = "parcel",
-) -> None:
-    """Create a table of a hundred rows: its key, `total`, and `amount` still to be filled.
-
-    Args:
-        connection: the database.
-        columns: definition of the key.
-        key: its value for the n-th row.
-        name: of the table.
-    """
-    table = quote(name)
-    execute(connection, f"CREATE TABLE {table} ({columns}, total int, amount int)")
-    execute(
-        connection,
-        f"INSERT INTO {table} SELECT {key}, n FROM generate_series(1, {ROWS}) n ORDER BY random()",
-    )
-    execute(connection, COUNTER)
-    execute(
-        connection,
-        f"CREATE TRIGGER counts AFTER UPDATE ON {table} FOR EACH ROW"
-        " EXECUTE FUNCTION count_touches()",
-    )
-
-
-def task(connection: BaseDatabaseWrapper, name: str = "parcel", **more: Any) -> Fill:
-    table = Catalog(connection).find_table(f'"public".{quote(name)}')
-    assert table is not None
-    given: dict[str, Any] = {
-        "assignments": {"amount": '"total"'},
-        "needed": '"amount" IS DISTINCT FROM "total"',
-        "title": "copying",
-    }
-    return Fill(table=table, **{**given, **more})
-
-
-def touches(connection: BaseDatabaseWrapper) -> tuple[int, int]:
-    """Return how many rows were changed, and how many different ones."""
-    return (
-        value(connection, "SELECT count(*) FROM touched"),
-        value(connection, "SELECT count(DISTINCT id) FROM touched"),
-    )
-
-
-def left(connection: BaseDatabaseWrapper, name: str = "parcel") -> int:
-    sql = f"SELECT count(*) FROM {quote(name)} WHERE amount IS DISTINCT FROM total"
-    return int(value(connection, sql))
-
-
-@contextlib.contextmanager
-def seeing(connection: BaseDatabaseWrapper, look: Callable[[str, Any], None]) -> Iterator[None]:
-    """Call back with every statement and its parameters before it runs."""
-
-    def wrapper(execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
-        look(str(sql), params)
-        return execute(sql, params, many, context)
-
-    with connection.execute_wrapper(wrapper):
-        yield
-
-
-def is_batch(sql: str) -> bool:
-    return sql.startswith('UPDATE "public".') or sql.startswith("UPDATE public.")
+__all__ = ["nothing_to_wait_for", "small_batches"]
 
 
 KEYS = {
@@ -186,7 +99,7 @@ class TestKeys:
         columns, key = KEYS[kind]
         execute(means.connection, "CREATE TYPE mood AS ENUM ('sad', 'happy')")
         create(means.connection, columns.replace("%%", "%"), key)
-        store = _stored(means.connection)
+        store = stored(means.connection)
         batches = itertools.count(1)
 
         def stop(sql: str, params: Any) -> None:
@@ -214,7 +127,7 @@ class TestKeys:
             assignments={name: '"total"'},
             needed=f'{quote(name)} IS DISTINCT FROM "total"',
         )
-        assert fill(means, filling, _stored(means.connection)) == ROWS
+        assert fill(means, filling, stored(means.connection)) == ROWS
 
     def test_only_rows_that_need_it_are_written(self, means: Runner) -> None:
         create(means.connection)
@@ -226,18 +139,14 @@ class TestKeys:
     def test_an_empty_table_needs_nothing(self, means: Runner) -> None:
         create(means.connection)
         execute(means.connection, "TRUNCATE parcel")
-        assert fill(means, task(means.connection), _stored(means.connection)) == 0
-
-
-def _stored(connection: BaseDatabaseWrapper) -> LedgerProgress:
-    return LedgerProgress(connection, "public.parcel: total to amount", "public.parcel")
+        assert fill(means, task(means.connection), stored(means.connection)) == 0
 
 
 class TestResuming:
     def work(self) -> None:
         """Fill, in a process that is killed."""
         with connection.schema_editor(atomic=False) as editor, runner(editor) as means:
-            fill(means, task(connection), _stored(connection), clock=Clock())
+            fill(means, task(connection), stored(connection), clock=Clock())
 
     @pytest.mark.parametrize("when", ["before", "after"])
     @pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 8])
@@ -249,9 +158,8 @@ class TestResuming:
         assert not killed.finished
         done, different = touches(database)
         assert done == different < ROWS
-        known = BackfillProgress.objects.first()
         # What the progress says is what was committed.
-        assert (known.rows_done if known else 0) == done
+        assert stored(database).totals().rows_done == done
         self.work()
         assert touches(database) == (ROWS, ROWS)
         assert left(database) == 0
@@ -260,7 +168,7 @@ class TestResuming:
         create(database)
         # One UPDATE of rows, one of the progress, and a COMMIT each.
         run_killed(self.work, 6, "after")
-        known = BackfillProgress.objects.get()
+        known = BackfillRange.objects.get()
         assert known.last_key is not None
         asked: list[Any] = []
 
@@ -274,9 +182,9 @@ class TestResuming:
 
     def test_what_is_finished_is_not_read_again_when_nothing_is_left(self, means: Runner) -> None:
         create(means.connection)
-        store = _stored(means.connection)
+        store = stored(means.connection)
         fill(means, task(means.connection), store)
-        assert store.load().finished
+        assert state(store) is State.FINISHED
         written: list[str] = []
         with seeing(means.connection, lambda sql, params: written.append(sql)):
             assert fill(means, task(means.connection), store) == 0
@@ -284,7 +192,7 @@ class TestResuming:
 
     def test_what_was_finished_but_has_rows_left_starts_over(self, means: Runner) -> None:
         create(means.connection)
-        store = _stored(means.connection)
+        store = stored(means.connection)
         fill(means, task(means.connection), store)
         execute(means.connection, "UPDATE parcel SET amount = NULL WHERE id IN (1, 50, 100)")
         assert fill(means, task(means.connection), store) == 3
@@ -293,8 +201,9 @@ class TestResuming:
     def test_a_key_that_has_another_form_now_does_not_break_it(self, means: Runner) -> None:
         """The primary key may have been changed by a migration between two runs."""
         create(means.connection)
-        store = _stored(means.connection)
-        store.save(Progress(["x", "y"], 5, finished=False))
+        store = stored(means.connection)
+        whole = Range("public.parcel", None, ["x", "y"])
+        store.begin({"kind": "sql"}, "copying", [whole], rows_total=5, passes=0)
         fill(means, task(means.connection), store)
         assert left(means.connection) == 0
 
@@ -303,14 +212,18 @@ class TestResuming:
     ) -> None:
         one = progress_store(database, "one", "one")
         two = progress_store(database, "two", "two")
-        one.save(Progress(["7"], 7, finished=False))
-        assert two.load() == Progress()
-        assert one.load() == Progress(["7"], 7, finished=False)
+        one.begin({"kind": "sql"}, "one", [Range("t", None, ["9"])], rows_total=9, passes=0)
+        lease = one.claim()
+        assert lease is not None
+        one.advance(lease, Step(["7"], rows=7, seen=7, ended=False, size=7))
+        assert two.load() is None
+        assert two.claim() is None
+        assert one.totals().rows_done == 7
 
     def test_without_the_ledger_progress_is_kept_in_memory(
         self, database: BaseDatabaseWrapper
     ) -> None:
-        execute(database, "DROP TABLE django_safemigrations_backfillprogress")
+        execute(database, "DROP TABLE django_safemigrations_backfillrange")
         assert isinstance(progress_store(database, "one", "one"), MemoryProgress)
 
     def test_the_ledger_is_found_whatever_the_search_path(
@@ -333,7 +246,7 @@ class TestOthersWrites:
                         other.execute(statement)
 
         with seeing(means.connection, act):
-            return fill(means, task(means.connection), _stored(means.connection), clock=Clock())
+            return fill(means, task(means.connection), stored(means.connection), clock=Clock())
 
     @pytest.mark.parametrize(
         "statement",
@@ -354,7 +267,7 @@ class TestOthersWrites:
         create(means.connection)
         self.between(means, statement)
         assert left(means.connection) == 0
-        assert _stored(means.connection).load().finished
+        assert state(stored(means.connection)) is State.FINISHED
 
     def test_a_value_that_new_code_wrote_is_kept(self, means: Runner) -> None:
         """What the trigger keeps equal needs no filling."""
@@ -383,7 +296,7 @@ class TestOthersWrites:
                 raise AssertionError("it would never end")
 
         with seeing(means.connection, count), pytest.raises(DataDiffers) as caught:
-            fill(means, task(means.connection), _stored(means.connection), clock=Clock())
+            fill(means, task(means.connection), stored(means.connection), clock=Clock())
         message = str(caught.value)
         assert "3 rows" in message
         assert "trigger" in message
@@ -393,7 +306,7 @@ class TestOthersWrites:
 class TestRowLocks:
     @pytest.fixture(autouse=True)
     def short(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(keyset, "ROW_LOCK_TIMEOUT", "30ms")
+        monkeypatch.setattr(walk, "ROW_LOCK_TIMEOUT", "30ms")
 
     def test_a_batch_that_waits_gives_up_lets_others_pass_and_comes_again_smaller(
         self, means: Runner
@@ -453,9 +366,9 @@ class TestRowLocks:
 class TestSizes:
     @pytest.fixture(autouse=True)
     def real_limits(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(keyset, "FIRST_BATCH", 1000)
-        monkeypatch.setattr(keyset, "SMALLEST_BATCH", 10)
-        monkeypatch.setattr(keyset, "LARGEST_BATCH", 200_000)
+        monkeypatch.setattr(walk, "FIRST_BATCH", 1000)
+        monkeypatch.setattr(walk, "SMALLEST_BATCH", 10)
+        monkeypatch.setattr(walk, "LARGEST_BATCH", 200_000)
 
     def sizes(self, means: Runner, seconds_a_row: float, rows: int = 20_000) -> list[int]:
         execute(means.connection, "CREATE TABLE parcel (id int PRIMARY KEY, total int, amount int)")
@@ -569,8 +482,9 @@ class TestReport:
         create(means.connection)
         execute(means.connection, "ANALYZE parcel")
         lines: list[str] = []
-        with reporting_to(lines.append):
-            fill(means, task(means.connection), MemoryProgress(), clock=Clock(step=1.0))
+        clock = Clock(step=1.0)
+        with reporting_to(Lines(lines.append, clock)):
+            fill(means, task(means.connection), MemoryProgress(), clock=clock)
         assert len(lines) >= 2
         assert lines[0].startswith("copying: ")
         for part in ("of about 100 rows", "rows/s", "a batch", "s left"):
