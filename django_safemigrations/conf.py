@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from django.conf import settings as django_settings
 
+from django_safemigrations.backfill_settings import BACKFILL_CHECKS as BACKFILL_CHECKS
+from django_safemigrations.backfill_settings import BackfillSettings as BackfillSettings
+from django_safemigrations.backfill_settings import check_backfill, read_backfill
 from django_safemigrations.exceptions import SettingsError
+from django_safemigrations.setting_checks import Problem as Problem
+from django_safemigrations.setting_checks import count, one_of, positive
+from django_safemigrations.setting_checks import nearest as nearest
 
 CHECKLIST_ITEMS = (
     "reversible",
@@ -24,15 +29,7 @@ LEVELS = ("require", "warn", "off")
 RENAME_WAYS = ("dual_write", "db_column")
 GROUPINGS = ("change", "phase")
 PLAIN_MIGRATE_WAYS = ("refuse", "warn", "allow")
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing wrong with the setting: which key, what about it, and what to write instead."""
-
-    key: str
-    message: str
-    hint: str
+LINT_SEVERITIES = ("error", "warning", "note", "off")
 
 
 @dataclass(frozen=True)
@@ -49,6 +46,12 @@ class Settings:
         checklist: level of each checklist item: require, warn or off.
         evidence_max_age: hours for which recorded evidence counts.
         lint_ignore: codes that lintmigrations leaves out.
+        lint_severities: severity by code, where it is not the catalogue's: error, warning, note, off.
+        lint_exclude_apps: labels of apps whose migrations are not judged.
+        lint_rules: dotted paths of the project's own rules.
+        lint_small_rows: up to so many rows, with --stats, work on each row is a note.
+        lint_large_rows: from so many rows on, with --stats, work on each row is an error.
+        backfill: what backfills wait for.
     """
 
     lock_timeout: int = 50
@@ -62,17 +65,15 @@ class Settings:
     )
     evidence_max_age: float = 24.0
     lint_ignore: tuple[str, ...] = ()
+    lint_severities: Mapping[str, str] = field(default_factory=dict)
+    lint_exclude_apps: tuple[str, ...] = ()
+    lint_rules: tuple[str, ...] = ()
+    lint_small_rows: int = 10_000
+    lint_large_rows: int = 1_000_000
+    backfill: BackfillSettings = field(default_factory=BackfillSettings)
 
 
 KEYS = {option.name.upper(): option.name for option in fields(Settings)}
-
-
-def _positive(key: str, value: object) -> list[Problem]:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-        return [
-            Problem(key, f"{value!r} is not a number above 0.", f"Give {key} a number above 0.")
-        ]
-    return []
 
 
 def _milliseconds(key: str, value: object) -> list[Problem]:
@@ -88,17 +89,6 @@ def _milliseconds(key: str, value: object) -> list[Problem]:
     return []
 
 
-def _one_of(choices: tuple[str, ...]) -> Callable[[str, object], list[Problem]]:
-    def check(key: str, value: object) -> list[Problem]:
-        if value in choices:
-            return []
-        return [
-            Problem(key, f"{value!r} is not one of {', '.join(choices)}.", nearest(value, choices))
-        ]
-
-    return check
-
-
 def _checklist(key: str, value: object) -> list[Problem]:
     if not isinstance(value, Mapping):
         return [Problem(key, f"{value!r} is not a dict.", 'Write {"backup": "warn"}, for example.')]
@@ -110,7 +100,7 @@ def _checklist(key: str, value: object) -> list[Problem]:
                 Problem(name, "there is no such checklist item.", nearest(item, CHECKLIST_ITEMS))
             )
         elif level not in LEVELS:
-            problems += _one_of(LEVELS)(name, level)
+            problems += one_of(LEVELS)(name, level)
     return problems
 
 
@@ -120,23 +110,53 @@ def _codes(key: str, value: object) -> list[Problem]:
     return [Problem(key, f"{value!r} is not a list of codes.", 'Write ["DSM101"], for example.')]
 
 
+def _severities(key: str, value: object) -> list[Problem]:
+    if not isinstance(value, Mapping) or not all(isinstance(code, str) for code in value):
+        hint = 'Write {"DSM401": "error"}, for example.'
+        return [Problem(key, f"{value!r} is not a dict of codes.", hint)]
+    problems = []
+    for code, severity in value.items():
+        problems += one_of(LINT_SEVERITIES)(f"{key}[{code!r}]", severity)
+    return problems
+
+
+def _labels(key: str, value: object) -> list[Problem]:
+    if isinstance(value, list | tuple | set) and all(isinstance(label, str) for label in value):
+        return []
+    return [Problem(key, f"{value!r} is not a list of app labels.", 'Write ["shop"], for example.')]
+
+
+def _paths(key: str, value: object) -> list[Problem]:
+    if isinstance(value, list | tuple) and all(
+        isinstance(path, str) and "." in path.strip(".") for path in value
+    ):
+        return []
+    return [
+        Problem(
+            key,
+            f"{value!r} is not a list of dotted paths.",
+            'Write ["shop.lint.no_text_fields"], for example.',
+        )
+    ]
+
+
 CHECKS: dict[str, Callable[[str, object], list[Problem]]] = {
     "LOCK_TIMEOUT": _milliseconds,
-    "LOCK_BUDGET": _positive,
+    "LOCK_BUDGET": positive,
     "BATCH_TIME": _milliseconds,
-    "RENAME_FIELD": _one_of(RENAME_WAYS),
-    "GROUPING": _one_of(GROUPINGS),
-    "PLAIN_MIGRATE": _one_of(PLAIN_MIGRATE_WAYS),
+    "RENAME_FIELD": one_of(RENAME_WAYS),
+    "GROUPING": one_of(GROUPINGS),
+    "PLAIN_MIGRATE": one_of(PLAIN_MIGRATE_WAYS),
     "CHECKLIST": _checklist,
-    "EVIDENCE_MAX_AGE": _positive,
+    "EVIDENCE_MAX_AGE": positive,
     "LINT_IGNORE": _codes,
+    "LINT_SEVERITIES": _severities,
+    "LINT_EXCLUDE_APPS": _labels,
+    "LINT_RULES": _paths,
+    "LINT_SMALL_ROWS": count,
+    "LINT_LARGE_ROWS": count,
+    "BACKFILL": check_backfill,
 }
-
-
-def nearest(value: object, choices: tuple[str, ...] | list[str]) -> str:
-    """Say which of the choices was probably meant."""
-    close = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.5)
-    return f"Did you mean {close[0]!r}?" if close else f"Use one of: {', '.join(choices)}."
 
 
 def validate(raw: object) -> list[Problem]:
@@ -171,6 +191,9 @@ def get_settings() -> Settings:
     defaults = Settings()
     if "checklist" in values:
         values["checklist"] = {**defaults.checklist, **values["checklist"]}
-    if "lint_ignore" in values:
-        values["lint_ignore"] = tuple(values["lint_ignore"])
+    for key in ("lint_ignore", "lint_exclude_apps", "lint_rules"):
+        if key in values:
+            values[key] = tuple(values[key])
+    if "backfill" in values:
+        values["backfill"] = read_backfill(values["backfill"])
     return Settings(**values)
