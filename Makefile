@@ -21,7 +21,7 @@ help:
 	@echo "make clean   remove what these targets made"
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) $(PYTEST_ARGS)
 
 demo: $(VENV)/.test
 	$(BIN)/python -m testproject.demo

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 
 class SafeMigrationsConfig(AppConfig):
@@ -15,11 +18,19 @@ class SafeMigrationsConfig(AppConfig):
 
     def ready(self) -> None:
         """Compose the hook onto the installed autodetector; works in any INSTALLED_APPS order."""
-        from django_safemigrations import autodetector, checks, plain_migrate, writer
+        # What these import, every command of every project waits for: no operations, no rewrites.
+        from django_safemigrations import checks, hook, plain_migrate, writer
         from django_safemigrations.postgres import fresh
 
-        autodetector.install()
+        hook.install()
         writer.install()
         fresh.install()
+        post_migrate.connect(_settle, sender=self, dispatch_uid="django_safemigrations.batches")
         plain_migrate.install()
         assert checks
+
+
+def _settle(using: str, **kwargs: Any) -> None:
+    from django_safemigrations.operations import batching
+
+    batching.settle(using)

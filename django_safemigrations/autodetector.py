@@ -1,6 +1,6 @@
-"""The makemigrations hook: splits what the autodetector found into chains of migrations.
+"""Splits what the autodetector found into chains of migrations.
 
-It is composed onto whatever autodetector is installed and only touches the result of
+`hook` composes it onto whatever autodetector is installed. It only touches the result of
 ``_detect_changes()``: Django has found and optimised the operations by then, and has
 yet to name the migrations and connect them to the graph.
 """
@@ -8,16 +8,13 @@ yet to name the migrations and connect them to the graph.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django.core.management.base import CommandError
-from django.core.management.commands import makemigrations, migrate
 from django.db.migrations import Migration
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
 from django_safemigrations.conf import get_settings
-from django_safemigrations.exceptions import SafeMigrationsError
 from django_safemigrations.phases import Phase, migration_phase
 from django_safemigrations.rewrites import (
     Chain,
@@ -28,30 +25,12 @@ from django_safemigrations.rewrites import (
     rewrite,
 )
 
-if TYPE_CHECKING:
-    from django.db.migrations.autodetector import MigrationAutodetector as _Base
-else:
-    _Base = object
-
 # Django cuts a suggested name at 100 characters; a file name that long helps nobody.
 LONGEST_NAME = 60
 
 # Instances carry what the stubs declare for the class: operations, dependencies, atomic.
 AnyMigration = Any
 Changes = dict[str, list[AnyMigration]]
-
-
-class StagedAutodetectorMixin(_Base):
-    """Rewrites unsafe operations into chains of staged ones."""
-
-    def _detect_changes(self, convert_apps: Any = None, graph: Any = None) -> Changes:
-        # Django takes options off the models that it finds deleted, in this very state.
-        before = self.from_state.clone()
-        changes: Changes = super()._detect_changes(convert_apps, graph)  # type: ignore[misc]
-        try:
-            return stage(changes, before, graph)
-        except SafeMigrationsError as error:
-            raise CommandError(str(error)) from error
 
 
 def stage(changes: Changes, state: ProjectState, graph: Any = None) -> Changes:
@@ -285,24 +264,3 @@ def _new_migration(name: str, app_label: str) -> AnyMigration:
     migration = type("Migration", (Migration,), namespace)(name, app_label)
     migration.initial = False
     return migration
-
-
-def compose(base: type) -> type:
-    """Return an autodetector class that rewrites what `base` finds."""
-    if issubclass(base, StagedAutodetectorMixin):
-        return base
-    return type("MigrationAutodetector", (StagedAutodetectorMixin, base), {})
-
-
-def install() -> None:
-    """Compose the hook onto the installed autodetector, for makemigrations and migrate alike.
-
-    Django demands one class for both (check commands.E001). The modules' globals are set
-    too, since django-pgtrigger composes its own class onto those, whatever the commands
-    hold; so any order in INSTALLED_APPS works.
-    """
-    composed = compose(makemigrations.Command.autodetector)
-    modules: tuple[Any, Any] = (makemigrations, migrate)
-    for module in modules:
-        module.Command.autodetector = composed
-        module.MigrationAutodetector = composed

@@ -9,10 +9,11 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.management import get_commands, load_command_class
 
-from django_safemigrations.autodetector import StagedAutodetectorMixin
-from django_safemigrations.conf import validate
+from django_safemigrations.conf import get_settings, validate
+from django_safemigrations.exceptions import SettingsError
+from django_safemigrations.hook import StagedAutodetectorMixin
 
-OURS = ("safemigrate", "lintmigrations")
+OURS = ("safemigrate", "lintmigrations", "runbackfill")
 
 
 @register(Tags.compatibility)
@@ -25,6 +26,27 @@ def check_settings(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[Che
             id="django_safemigrations.E001",
         )
         for problem in validate(getattr(settings, "SAFE_MIGRATIONS", {}))
+    ]
+
+
+@register(Tags.compatibility)
+def check_lint_settings(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
+    """E002: a setting of lintmigrations names a code, an app or a rule that doesn't exist."""
+    # The linter is large, and most commands run without it.
+    from django_safemigrations.lint.rulebook import problems_of
+
+    try:
+        problems = problems_of(get_settings())
+    except SettingsError:
+        # E001 tells.
+        return []
+    return [
+        Error(
+            f"SAFE_MIGRATIONS {problem.key}: {problem.message}",
+            hint=problem.hint,
+            id="django_safemigrations.E002",
+        )
+        for problem in problems
     ]
 
 

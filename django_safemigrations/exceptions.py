@@ -88,6 +88,38 @@ class AnotherMigrator(SafeMigrationsError):
     """Another session is migrating this database."""
 
 
+class ThrottleFailed(SafeMigrationsError):
+    """What is asked whether a backfill may go on can't say it."""
+
+
+class BackfillStopped(SafeMigrationsError):
+    """A backfill did not come to its end.
+
+    Attributes:
+        key: what the ledger calls it; empty if the ledger does not know it.
+    """
+
+    def __init__(self, message: str, key: str = "") -> None:
+        super().__init__(message)
+        self.key = key
+
+
+class BackfillCancelled(BackfillStopped):
+    """Somebody cancelled a backfill; what it has filled stays filled."""
+
+
+class BackfillFailed(BackfillStopped):
+    """Some rows could not be filled; they are named, and all others are filled."""
+
+
+class BackfillLeft(BackfillStopped):
+    """A backfill is ready, and left to workers (`runbackfill`)."""
+
+
+class BackfillUnfinished(BackfillStopped):
+    """A contract needs a backfill that is not proven complete."""
+
+
 class ChecklistUnmet(SafeMigrationsError):
     """The checklist refuses the plan."""
 

@@ -13,6 +13,7 @@ from django.db.migrations.state import ModelState, ProjectState
 from django.db.migrations.utils import resolve_relation
 from django.db.models import F, Field, Q
 
+from django_safemigrations.operations import BatchSQL, InsertRows, RunInBatches
 from django_safemigrations.postgres.sqlwords import read_statements
 from django_safemigrations.postgres.statements import classify
 
@@ -122,6 +123,8 @@ def _footprint(operation: Operation, app_label: str, state: ProjectState) -> Foo
         return found
     if isinstance(operation, operations.RunSQL):
         return found | _raw(operation.sql)
+    if isinstance(operation, RunInBatches):
+        return found | _in_batches(operation, app_label, state)
     if isinstance(operation, operations.CreateModel):
         return found | _whole(_table_name(app_label, operation.name, operation.options))
     if isinstance(operation, operations.RenameModel):
@@ -152,6 +155,19 @@ def _footprint(operation: Operation, app_label: str, state: ProjectState) -> Foo
         if getattr(operation, "and_relations", False):
             found |= _relations(state, (app_label, model_name.lower()), set())
         return found | _named(state, app_label, model_name, _names(operation, app_label, state))
+    return found
+
+
+def _in_batches(operation: RunInBatches, app_label: str, state: ProjectState) -> Footprint:
+    """Return the columns that a user's data migration names, and the tables of its SQL."""
+    label, name = operation.label(app_label)
+    change = operation.change
+    found = _named(state, label, name, change.names if change is not None else ())
+    if isinstance(change, InsertRows):
+        target, _, into = change.into.rpartition(".")
+        found |= Footprint(frozenset({_table(state, target or label, into)}))
+    if isinstance(change, BatchSQL):
+        found |= _raw(change.plain_sql(_table(state, label, name)))
     return found
 
 

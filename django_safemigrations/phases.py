@@ -22,6 +22,9 @@ class Phase(StrEnum):
     """No old code is left when it runs."""
 
 
+PHASES = tuple(Phase)
+
+
 def operation_phase(operation: Operation) -> Phase | None:
     """Return the phase an operation carries, or None for an operation that carries none.
 
@@ -39,7 +42,7 @@ def operation_phase(operation: Operation) -> Phase | None:
 
 def _phases(operation: Operation) -> Iterator[Phase]:
     own = getattr(operation, "phase", None)
-    if own is not None:
+    if own in PHASES:
         yield Phase(own)
         return
     for nested in getattr(operation, "database_operations", ()):

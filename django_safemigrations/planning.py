@@ -12,14 +12,15 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.base import Operation
-from django.db.migrations.operations.special import RunPython, SeparateDatabaseAndState
+from django.db.migrations.operations.special import RunPython, RunSQL, SeparateDatabaseAndState
 from django.db.migrations.state import ProjectState
 
 from django_safemigrations.lint import Finding, lint_migrations
+from django_safemigrations.lint.sql.parser import is_installed
 from django_safemigrations.operations import Stage
 from django_safemigrations.phases import Phase
 from django_safemigrations.plan import Plan, Statement, Step
-from django_safemigrations.postgres.costs import Known
+from django_safemigrations.postgres.costs import Known, Waits
 from django_safemigrations.postgres.lookup import Lookup, Size
 from django_safemigrations.postgres.statements import classify
 from django_safemigrations.schedule import Action, Entry, Key
@@ -136,6 +137,12 @@ class _Builder:
                 )
         # Stages say in comments what their SQL alone does not.
         remarks = [remark for text in sql for remark in _remarks(text)]
+        if any(s.blocks == Waits.UNKNOWN for s in statements) and self._is_harmless(
+            described, step
+        ):
+            remarks.append(
+                "its SQL was parsed: nothing in it blocks others for long or breaks them"
+            )
         if not statements and not remarks:
             remarks = ["nothing that the models know of; what the catalog holds decides"]
         size = self._size(statement.table for statement in statements)
@@ -146,6 +153,11 @@ class _Builder:
             table_rows=size.rows if size else None,
             table_bytes=size.size if size else None,
         )
+
+    def _is_harmless(self, operation: Operation, step: Step) -> bool:
+        """Return whether lintmigrations has read the SQL of a step and found nothing in it."""
+        read = isinstance(operation, RunSQL) and is_installed() and not self.backwards
+        return read and not step.hazards
 
     def _hazards(self, key: Key, index: str) -> tuple[str, ...]:
         container, _, number = index.rpartition(".")

@@ -1,12 +1,11 @@
 """The real PostgreSQL server that every test runs on, and which tests stay together on one worker."""
 
-from pathlib import Path
+from typing import Any
 
 import pytest
 
 from testproject import database
 
-TESTS = Path(__file__).parent
 TOGETHER = frozenset({"backfill", "operations", "postgres"})
 """Folders whose tests share what only one server has: roles, and settings of it."""
 
@@ -17,16 +16,22 @@ def postgres() -> database.Server:
     return database.server()
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep on one worker what shares a fixture: a case of the invariants, a module, some folders."""
-    for item in items:
-        parts = item.path.relative_to(TESTS).with_suffix("").parts
-        parameter = getattr(item, "callspec", None)
-        if parts[0] == "invariants" and parameter is not None:
-            group = f"invariants {parameter.id}"
-        elif parts[0] in TOGETHER:
-            group = parts[0]
-        else:
-            group = " ".join(parts)
-        item.add_marker(pytest.mark.xdist_group(group))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Share the tests out by what they share, when there are several processes."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFixture(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return shared_by(nodeid)
+
+    return ByFixture(config, log)
+
+
+def shared_by(nodeid: str) -> str:
+    """Return what has to stay on one worker: a case of the invariants, some folders, a module."""
+    path, _, test = nodeid.partition("::")
+    folder = path.split("/")[1]
+    if folder == "invariants" and test.endswith("]"):
+        return f"{folder} {test.partition('[')[2]}"
+    return folder if folder in TOGETHER else path

@@ -25,12 +25,25 @@ NAME = PACKAGE.name
 # import those after it. Every module may import everything in the rows below.
 LAYERS: list[list[tuple[str, ...]]] = [
     [("management", "apps", "checks", "admin", "plain_migrate")],
-    [("checklist", "executor", "planning", "schedule", "footprints", "ledger", "models")],
-    [("rehearsal",), ("lint",), ("autodetector", "writer", "rewrites")],
+    [
+        ("checklist", "executor", "planning", "schedule", "footprints", "ledger", "models"),
+        ("tasks",),
+    ],
+    [("rehearsal",), ("lint",), ("hook", "autodetector", "writer", "rewrites")],
     [("operations",)],
     [("backfill",)],
     [("plan",), ("hazards",), ("postgres",)],
-    [("phases", "conf", "exceptions")],
+    [
+        (
+            "phases",
+            "conf",
+            "backfill_settings",
+            "setting_checks",
+            "windows",
+            "exceptions",
+            "lookalikes",
+        )
+    ],
 ]
 PLACES = {
     module: (row, column, order)

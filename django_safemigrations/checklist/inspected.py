@@ -60,7 +60,11 @@ def no_downtime(context: Context) -> Answer:
 
 
 def _found(context: Context, codes: Sequence[str]) -> list[Finding]:
-    return [finding for finding in context.findings if finding.code in codes]
+    return [
+        finding
+        for finding in context.findings
+        if finding.code in codes and finding.severity is not Severity.NOTE
+    ]
 
 
 def _line(finding: Finding) -> str:

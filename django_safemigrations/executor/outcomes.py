@@ -27,6 +27,22 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Left:
+    """A migration that waits for workers, or for one that does.
+
+    Attributes:
+        key: the migration.
+        backfill: what the ledger calls the backfill that is left to workers; empty if the
+            migration only waits for another one.
+        needs: that other one.
+    """
+
+    key: Key
+    backfill: str = ""
+    needs: Key | None = None
+
+
+@dataclass(frozen=True)
 class Undo:
     """One migration to take back.
 
@@ -51,6 +67,8 @@ class Broken:
         self._tables: dict[str, Key] = {}
         self._held: dict[Key, Entry] = {}
         self._skipped: set[Key] = set()
+        self._left: set[Key] = set()
+        self._left_tables: dict[str, Key] = {}
 
     def reason_against(self, entry: Entry) -> str | None:
         """Say why an entry can't run; None if it can."""
@@ -64,6 +82,23 @@ class Broken:
             if table in self._tables:
                 return f"not run: {dotted(self._tables[table])} comes before it on table {table}"
         return None
+
+    def left_with(self, entry: Entry) -> Key | None:
+        """Return the migration that was left to workers and without which an entry can't run."""
+        lost = sorted(entry.parents & self._left)
+        if lost:
+            return lost[0]
+        if entry.phase is Phase.CONTRACT:
+            for table in sorted(entry.footprint.tables & set(self._left_tables)):
+                return self._left_tables[table]
+        return None
+
+    def leave(self, entry: Entry) -> None:
+        """Note that an entry waits for workers, or for one that does."""
+        self._left.add(entry.key)
+        if entry.phase is Phase.CONTRACT:
+            for table in entry.footprint.tables:
+                self._left_tables.setdefault(table, entry.key)
 
     def hold(self, entry: Entry) -> None:
         """Note that an entry was not run."""

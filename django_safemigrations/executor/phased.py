@@ -11,8 +11,11 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
 from django_safemigrations import ledger
+from django_safemigrations.backfill.control import unfinished_reason
+from django_safemigrations.backfill.listing import blocking, list_backfills
+from django_safemigrations.exceptions import BackfillLeft, BackfillUnfinished
 from django_safemigrations.executor.attempts import AttemptingExecutor, key_of
-from django_safemigrations.executor.outcomes import Broken, Failure, Undo
+from django_safemigrations.executor.outcomes import Broken, Failure, Left, Undo
 from django_safemigrations.footprints import Footprint
 from django_safemigrations.models import PendingContract, Run
 from django_safemigrations.phases import Phase
@@ -32,6 +35,7 @@ class PhasedExecutor(AttemptingExecutor):
     Attributes:
         run: the ledger's row of this run; None until the ledger exists.
         failures: what went wrong, and what was not run because of it.
+        left: what waits for workers to finish a backfill.
         done: what was done, as (migration, action).
     """
 
@@ -44,6 +48,7 @@ class PhasedExecutor(AttemptingExecutor):
         super().__init__(connection, guard, progress_callback)
         self.run: Run | None = None
         self.failures: list[Failure] = []
+        self.left: list[Left] = []
         self.done: list[tuple[Key, str]] = []
 
     # -- forwards --------------------------------------------------------------------
@@ -59,7 +64,8 @@ class PhasedExecutor(AttemptingExecutor):
         """Run a schedule and return the state after it.
 
         A failing expand migration stops the run. A failing contract only stops what it has
-        a table in common with, and what depends on it; see `failures`.
+        a table in common with, and what depends on it; see `failures`. A migration whose
+        backfill is left to workers stays unapplied, with what depends on it; see `left`.
 
         Raises:
             Exception: what the failing expand migration raised.
@@ -68,6 +74,11 @@ class PhasedExecutor(AttemptingExecutor):
             self._render(state)
         broken = Broken()
         for entry in schedule.entries:
+            needs = broken.left_with(entry)
+            if needs is not None:
+                broken.leave(entry)
+                self.left.append(Left(entry.key, needs=needs))
+                continue
             if entry.action is Action.STEP_OVER:
                 state = self._step_over(entry, state)
                 continue
@@ -82,10 +93,16 @@ class PhasedExecutor(AttemptingExecutor):
                 for held in broken.take_ancestors(entry):
                     state = self._step_over(held, state, needed_by=entry.key)
             try:
+                if entry.phase is Phase.CONTRACT and not fake:
+                    self._refuse_unfinished(entry)
                 if entry.action is Action.RUN_PENDING:
                     self.run_contract(entry, fake=fake)
                 else:
                     state = self.apply_migration(state, entry.migration, fake, fake_initial)
+            except BackfillLeft as error:
+                broken.leave(entry)
+                self.left.append(Left(entry.key, error.key))
+                self._progress("left", entry.migration)
             except Exception as error:
                 self._fail(entry.migration, error)
                 if entry.phase is not Phase.CONTRACT or not self._usable():
@@ -173,6 +190,16 @@ class PhasedExecutor(AttemptingExecutor):
         self._applied(migration, "stepped_over")
         self._progress("step_over", migration)
         return migration.mutate_state(state, preserve=False)
+
+    def _refuse_unfinished(self, entry: Entry) -> None:
+        """Raise if a contract would take away what a backfill has not come to the end of.
+
+        Raises:
+            BackfillUnfinished: names it, and says what to type.
+        """
+        found = blocking(list_backfills(self.connection), entry.footprint)
+        if found is not None:
+            raise BackfillUnfinished(unfinished_reason(found), found.key)
 
     # -- backwards -------------------------------------------------------------------
 

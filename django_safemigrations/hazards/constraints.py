@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django_safemigrations.hazards.hazard import Example, Hazard, Severity
+from django_safemigrations.hazards.hazard import Example, Hazard, Severity, Work
 
 STAGES = (
     "from django_safemigrations.operations import (\n"
@@ -109,6 +109,7 @@ HAZARDS = (
         name="exclusion-constraint",
         title="PostgreSQL can't add an exclusion constraint without blocking the table",
         severity=Severity.ERROR,
+        work=Work.BUILD,
         why=(
             "An exclusion constraint can neither be added NOT VALID nor be made of an index that was "
             "built concurrently. `ALTER TABLE … ADD EXCLUDE` builds its index under ACCESS "

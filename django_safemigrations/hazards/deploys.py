@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from django_safemigrations.hazards.hazard import Example, Hazard, Severity
+from django_safemigrations.hazards.hazard import Example, Hazard, Severity, Work
 
 FILL = """
 def fill(apps, schema_editor):
     Order = apps.get_model("store", "Order")
-    for order in Order.objects.filter(reference="").iterator():
-        order.reference = f"A{order.pk}"
-        order.save()
+    Order.objects.filter(reference="").update(reference="unknown")
 """
 
 SYNC = (
@@ -84,18 +82,27 @@ HAZARDS = (
         name="unbatched-data-migration",
         title="A data migration that isn't known to run in batches",
         severity=Severity.WARNING,
+        work=Work.UPDATE,
         why=(
-            "`RunPython` in an atomic migration is one transaction: every row it has changed stays "
-            "locked until its end, vacuum can't clean up behind it, and replicas get it all at "
-            "once. What the function does is not judged here; neither are the batches of this "
-            "package known to be short when they run in an atomic migration."
+            "PostgreSQL keeps each row that is changed locked until the transaction ends. One "
+            "`update()` or `delete()` of as many rows as there are, or a loop over them in an "
+            "atomic migration (or in one `transaction.atomic()`, which `bulk_update` has of its "
+            "own), locks them for all of its time; vacuum can't clean up behind it, and replicas "
+            "get it all at once. Batches in an atomic migration are one transaction as well. Rows "
+            "picked by primary key or by unique fields, and functions that commit batch after "
+            "batch, are not reported."
         ),
         lock="Row locks (FOR UPDATE) until the transaction ends",
         who_waits="Every UPDATE and DELETE of a row that the migration has changed.",
         way_out=(
-            "For NULLs to fill in before NOT NULL, use `BackfillNulls`, which works in short "
-            "transactions. Otherwise walk the primary key in batches, in a migration with "
-            "`atomic = False`:\n\n"
+            "`RunInBatches` works in short transactions, throttled and resumable; in a migration "
+            "of its own with `atomic = False`:\n\n"
+            "```python\n"
+            'RunInBatches("order", UpdateRows({"reference": "unknown"}, where=Q(reference="")), '
+            "RunInBatches.noop)\n"
+            "```\n\n"
+            "For NULLs to fill in before NOT NULL, there is `BackfillNulls`. By hand, walk the "
+            "primary key:\n\n"
             "```python\n"
             "def fill(apps, schema_editor):\n"
             '    Order = apps.get_model("store", "Order")\n'
@@ -105,8 +112,7 @@ HAZARDS = (
             "flat=True)[:1000]):\n"
             "        last = keys[-1]\n"
             '        Order.objects.filter(pk__in=keys).update(reference="unknown")\n'
-            "```\n\n"
-            "and say so: `# safemigrations: ignore DSM402 -- batches of 1000 by primary key`."
+            "```"
         ),
         bad=Example(
             """
@@ -120,7 +126,6 @@ HAZARDS = (
             """
             atomic = False
             operations = [
-                # safemigrations: ignore DSM402 -- batches of 1000 by primary key
                 migrations.RunPython(fill, migrations.RunPython.noop),
             ]
             """,
@@ -197,8 +202,12 @@ def fill(apps, schema_editor):
         title="What this operation does to the database was not inspected",
         severity=Severity.WARNING,
         why=(
-            "Raw SQL, and operations that neither Django nor this package ships, can take any lock "
-            "for any time. They are not judged: read them, or trace them in a rehearsal."
+            "The SQL of a `RunSQL` is read with PostgreSQL's own parser and judged like Django's own "
+            'operations, if the extra is installed: `pip install "django-safemigrations[sql]"`. '
+            "What is left is SQL that is only put together when it runs (`EXECUTE format(…)`), "
+            "functions whose bodies no migration shows, and operations that neither Django nor this "
+            "package ships. They can take any lock for any time: read them, or trace them in a "
+            "rehearsal."
         ),
         lock="unknown",
         who_waits="Unknown.",
@@ -209,15 +218,14 @@ def fill(apps, schema_editor):
             "Django or this package has an operation for it, use that. Otherwise say what you "
             "found:\n\n"
             "```python\n"
-            "# safemigrations: ignore DSM405 -- COMMENT ON takes SHARE UPDATE EXCLUSIVE only\n"
+            "# safemigrations: ignore DSM405 -- its function reads one row of a table of its own\n"
             "```"
         ),
         bad=Example(
             """
             operations = [
                 migrations.RunSQL(
-                    "UPDATE store_order SET total = 0 WHERE total < 0",
-                    reverse_sql=migrations.RunSQL.noop,
+                    "SELECT archive_orders()", reverse_sql=migrations.RunSQL.noop
                 ),
             ]
             """
@@ -225,11 +233,12 @@ def fill(apps, schema_editor):
         good=Example(
             """
             operations = [
-                # safemigrations: ignore DSM405 -- COMMENT ON takes SHARE UPDATE EXCLUSIVE only
                 migrations.RunSQL(
                     "COMMENT ON TABLE store_order IS 'one row an order'",
                     reverse_sql="COMMENT ON TABLE store_order IS NULL",
                 ),
+                # safemigrations: ignore DSM405 -- reads one row of its own table
+                migrations.RunSQL("SELECT refresh_counters()", migrations.RunSQL.noop),
             ]
             """
         ),

@@ -64,6 +64,11 @@ def migration_source(example: Example) -> str:
     return _file(example.setup, example.source, previous)
 
 
+def rules_source(example: Example) -> str:
+    """Return the text of ``store/lint.py``, if an example has rules of its own; else nothing."""
+    return f"# store/lint.py\n{dedent(example.rules).lstrip()}" if example.rules else ""
+
+
 def before_source(example: Example) -> str | None:
     """Return the text of the migration file that comes before, or None if none is needed."""
     return _file(example.setup, example.before, BASE_NAME) if example.before else None
@@ -77,12 +82,16 @@ def _file(setup: str, body: str, previous: str) -> str:
     django = sorted(line for line in imports if line.startswith("from django."))
     ours = [_wrapped(line) for line in imports if not line.startswith("from django.")]
     head = "\n\n".join("\n".join(group) for group in (django, ours) if group)
+    written = dedent(body).strip(chr(10))
+    dependencies = f'    dependencies = [("{APP_LABEL}", "{previous}")]\n\n'
+    if written.startswith("dependencies"):
+        dependencies = ""
     return (
         f"{head}\n\n\n"
         f"{functions + chr(10) * 3 if functions else ''}"
         "class Migration(migrations.Migration):\n"
-        f'    dependencies = [("{APP_LABEL}", "{previous}")]\n\n'
-        f"{indent(dedent(body).strip(chr(10)), '    ')}\n"
+        f"{dependencies}"
+        f"{indent(written, '    ')}\n"
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django_safemigrations.hazards.hazard import Example, Hazard, Severity
+from django_safemigrations.hazards.hazard import Example, Hazard, Severity, Work
 
 HAZARDS = (
     Hazard(
@@ -47,6 +47,7 @@ HAZARDS = (
         name="add-field-scans-or-builds",
         title="The new column brings a check, a unique index, an index or a foreign key with it",
         severity=Severity.ERROR,
+        work=Work.BUILD,
         why=(
             "A bare nullable column is added in an instant. What Django writes along with it is "
             "not: the inline CHECK of `PositiveIntegerField` and its kin reads the whole table "
@@ -148,6 +149,8 @@ HAZARDS = (
         name="type-change",
         title="The change of type rewrites the table or its indexes while nobody can use them",
         severity=Severity.ERROR,
+        work=Work.REWRITE,
+        remains="old code may not be able to read or write the new type",
         why=(
             "Most changes of type rewrite the table and all its indexes under ACCESS EXCLUSIVE. "
             "Only a few are free: a longer or unlimited varchar, varchar to text, a numeric with "
@@ -188,6 +191,7 @@ HAZARDS = (
         name="foreign-key-change",
         title="A foreign key is added to an existing column, or dropped and added again",
         severity=Severity.ERROR,
+        work=Work.SCAN,
         why=(
             "Adding a foreign key locks both tables against writes while every row is looked up in "
             "the referenced table. Django does this not only for a new target: almost any "
@@ -246,6 +250,7 @@ HAZARDS = (
         name="volatile-default-or-stored-generated",
         title="The new column's value differs by row, so the whole table is rewritten",
         severity=Severity.ERROR,
+        work=Work.REWRITE,
         why=(
             "PostgreSQL adds a column with a constant or stable default (`Now()`) without touching "
             "the rows. With a volatile one (`RandomUUID()`, `Random()`, `clock_timestamp()`, an "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django_safemigrations.hazards.hazard import Example, Hazard, Severity
+from django_safemigrations.hazards.hazard import Example, Hazard, Severity, Work
 
 CONTRIB = "from django.contrib.postgres.operations import AddIndexConcurrently"
 
@@ -12,6 +12,7 @@ HAZARDS = (
         name="index-blocks-writes",
         title="Building an index blocks writes to the table until it is done",
         severity=Severity.ERROR,
+        work=Work.BUILD,
         why=(
             "`CREATE INDEX` without `CONCURRENTLY` reads the whole table under a lock that lets "
             "nobody write. Django runs it for `AddIndex`, for `db_index=True` and `unique=True` on "

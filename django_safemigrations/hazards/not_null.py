@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django_safemigrations.hazards.hazard import Example, Hazard, Severity
+from django_safemigrations.hazards.hazard import Example, Hazard, Severity, Work
 
 HAZARDS = (
     Hazard(
@@ -10,6 +10,8 @@ HAZARDS = (
         name="set-not-null-scans",
         title="SET NOT NULL reads the whole table while nobody can use it",
         severity=Severity.ERROR,
+        work=Work.SCAN,
+        remains="old code that writes NULL fails",
         why=(
             "`ALTER COLUMN … SET NOT NULL` has to prove that no row holds NULL. Without a "
             "validated "
@@ -126,6 +128,8 @@ HAZARDS = (
         name="not-null-updates-whole-table",
         title="A default for a new NOT NULL is written to the whole table in one transaction",
         severity=Severity.ERROR,
+        work=Work.UPDATE,
+        remains="old code that writes NULL fails",
         why=(
             "For null → NOT NULL with a default Django runs `UPDATE … WHERE column IS NULL` over "
             "the whole table, between two `ALTER TABLE`s of the same transaction: the first has "

@@ -7,7 +7,12 @@ import sys
 from pathlib import Path
 
 from django_safemigrations.hazards.catalogue import CATALOGUE
-from django_safemigrations.hazards.examples import BASE, before_source, migration_source
+from django_safemigrations.hazards.examples import (
+    BASE,
+    before_source,
+    migration_source,
+    rules_source,
+)
 from django_safemigrations.hazards.hazard import Example, Hazard
 
 GENERATED = (
@@ -19,8 +24,10 @@ GROUPS = {
     "1": "Indexes",
     "2": "NOT NULL",
     "3": "Renames",
-    "4": "Deploys, data and raw SQL",
+    "4": "History, deploys and data",
     "5": "Fields, constraints and models",
+    "6": "Raw SQL",
+    "7": "Data migrations in Python",
     "9": "Migration files and suppressions",
 }
 
@@ -35,13 +42,15 @@ def pages() -> dict[str, str]:
 
 def hazard_page(hazard: Hazard) -> str:
     """Return one hazard's page in Markdown."""
+    growth = f"* **Grows with the table**: {hazard.growth}\n" if hazard.growth else ""
     return (
         f"{GENERATED}\n"
         f"# {hazard.code} {hazard.name}\n\n"
         f"{hazard.title}.\n\n"
         f"* **Severity**: {hazard.severity}\n"
         f"* **Lock**: {hazard.lock}\n"
-        f"* **Who waits**: {hazard.who_waits}\n\n"
+        f"* **Who waits**: {hazard.who_waits}\n"
+        f"{growth}\n"
         f"## Why\n\n{hazard.why}\n\n"
         f"## What to write instead\n\n{hazard.way_out}\n\n"
         f"## Example\n\n"
@@ -99,9 +108,11 @@ def _reported(hazard: Hazard) -> str:
 
 
 def _code(example: Example) -> str:
-    text = ""
+    text = f"```python\n{rules_source(example).rstrip()}\n```\n\n" if example.rules else ""
     if (before := before_source(example)) is not None:
-        text = f"```python\n{before.rstrip()}\n```\n\nand then:\n\n"
+        text += f"```python\n{before.rstrip()}\n```\n\nand then:\n\n"
+    for name, other in example.others:
+        text += f"```python\n# {name}\n{other.rstrip()}\n```\n\nand then:\n\n"
     return f"{text}```python\n{migration_source(example).rstrip()}\n```"
 
 

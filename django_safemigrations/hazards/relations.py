@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django_safemigrations.hazards.hazard import Example, Hazard, Severity
+from django_safemigrations.hazards.hazard import Example, Hazard, Severity, Work
 
 PAYMENT = """
 operations = [
@@ -119,6 +119,7 @@ HAZARDS = (
         name="comment-sets-type",
         title="A changed comment sets the column's type anew, which reads the table or builds indexes",
         severity=Severity.ERROR,
+        work=Work.BUILD,
         why=(
             "For a changed `db_comment` Django writes `ALTER COLUMN … TYPE` with the type that the "
             "column has, and then the comment. PostgreSQL rewrites nothing for it, but validates "

@@ -33,11 +33,13 @@ HAZARDS = (
     Hazard(
         code="DSM520",
         name="drop-before-contract",
-        title="DropColumn or DropTable runs while old code still uses what it drops",
+        title="A stage of a contract runs while old code still uses what it drops",
         severity=Severity.ERROR,
         why=(
             "Django names every column in its SELECTs and INSERTs. In an `Expand`, where old code "
-            "serves, dropping a column or a table makes each of its statements on that model fail."
+            "serves, dropping a column or a table makes each of its statements on that model fail. "
+            "The same goes for whatever else is there for old code alone: the trigger that keeps two "
+            "columns equal or fills in NULLs, the view under an old name, the old content type."
         ),
         lock="ACCESS EXCLUSIVE, for an instant",
         who_waits="Old code fails on every statement that touches the model; the data is gone.",

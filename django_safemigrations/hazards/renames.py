@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django_safemigrations.hazards.hazard import Example, Hazard, Severity
+from django_safemigrations.hazards.hazard import Example, Hazard, Severity, Work
 
 SYNC = (
     "from django_safemigrations.operations import "
@@ -132,7 +132,7 @@ HAZARDS = (
     Hazard(
         code="DSM305",
         name="rename-as-remove-add",
-        title="A field is removed and one of the same type is added: a rename would keep the data",
+        title="A field is removed and one like it is added: a rename would keep the data",
         severity=Severity.ERROR,
         why=(
             "`makemigrations` asks whether a field was renamed only if nothing else of it changes. A "
@@ -166,6 +166,7 @@ HAZARDS = (
         name="rename-revalidates-foreign-key",
         title="Renaming a foreign key drops its constraint and checks every row again",
         severity=Severity.ERROR,
+        work=Work.SCAN,
         why=(
             "For a rename of a foreign key Django drops the constraint, renames the column "
             "and adds "

@@ -13,6 +13,22 @@ SUPPRESSED = Example(
     """
 )
 
+RULE = """from django.db.migrations import AddField
+
+            from django_safemigrations.lint.api import Observation, lint_rule, own_hazard
+
+            SHOP001 = own_hazard(
+                "SHOP001",
+                "text-longer-than-a-screen",
+                "A text field is longer than the screen that shows it",
+                why="The form cuts it.",
+                way_out="Give it `max_length=200`.",
+            )
+
+
+            @lint_rule(SHOP001, operations=[AddField])
+            def long_text(operation, context):"""
+
 HAZARDS = (
     Hazard(
         code="DSM901",
@@ -133,6 +149,55 @@ HAZARDS = (
                 migrations.AddField("order", "note", models.TextField(null=True)),
             ]
             """
+        ),
+    ),
+    Hazard(
+        code="DSM905",
+        name="own-rule-failed",
+        title="A rule of the project's own raised an exception",
+        severity=Severity.ERROR,
+        why=(
+            "The rule did not get to the end, so nobody knows what it would have found in this "
+            "operation. All other rules have judged it."
+        ),
+        lock="-",
+        who_waits="Nobody.",
+        way_out=(
+            "The message names the rule and the exception. Usually an operation has another shape "
+            "than the rule expects: a model that isn't in the state, or a field without the "
+            "attribute. To see it outside of lintmigrations, call the rule as a function: "
+            "`my_rule(operation, context)`."
+        ),
+        bad=Example(
+            """
+            operations = [
+                migrations.AddField("order", "note", models.TextField(null=True)),
+            ]
+            """,
+            rules=f"""
+            {RULE}
+                # A TextField has no maximum: None is not greater than a number.
+                if operation.field.max_length > 200:
+                    yield Observation("SHOP001", "Longer than a screen.", "Write max_length=200.")
+
+
+            RULES = [long_text]
+            """,
+        ),
+        good=Example(
+            """
+            operations = [
+                migrations.AddField("order", "note", models.TextField(null=True)),
+            ]
+            """,
+            rules=f"""
+            {RULE}
+                if (operation.field.max_length or 0) > 200:
+                    yield Observation("SHOP001", "Longer than a screen.", "Write max_length=200.")
+
+
+            RULES = [long_text]
+            """,
         ),
     ),
 )

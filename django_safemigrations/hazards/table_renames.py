@@ -22,6 +22,10 @@ operations = [
 ]
 """
 COMMENT = """
+dependencies = [
+    ("store", "0001_initial"),
+    ("contenttypes", "0002_remove_content_type_name"),
+]
 operations = [
     migrations.CreateModel(
         "Comment",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django_safemigrations.hazards.hazard import Example, Hazard, Severity
+from django_safemigrations.hazards.hazard import Example, Hazard, Severity, Work
 
 HAZARDS = (
     Hazard(
@@ -109,6 +109,8 @@ HAZARDS = (
         name="add-constraint",
         title="Adding a constraint reads the whole table, or builds an index, under a lock",
         severity=Severity.ERROR,
+        work=Work.BUILD,
+        remains="old code fails where it writes what the constraint forbids",
         why=(
             "A CHECK is validated against every row under ACCESS EXCLUSIVE. A unique "
             "constraint builds its index under ACCESS EXCLUSIVE; one with a condition, with "
@@ -182,6 +184,7 @@ HAZARDS = (
         name="unique-together",
         title="A new unique_together builds its index while nobody can use the table",
         severity=Severity.ERROR,
+        work=Work.BUILD,
         why=(
             "`ALTER TABLE … ADD CONSTRAINT … UNIQUE` builds the index under ACCESS EXCLUSIVE, and "
             "fails at the end if there is one duplicate. When a set is replaced, Django drops the "

@@ -12,6 +12,7 @@ from django.db.migrations.state import ModelState, ProjectState
 from django_safemigrations.lint.tables import (
     is_foreign_key,
     postgres,
+    primary_key_name,
     related_model,
     target_field_name,
 )
@@ -138,6 +139,10 @@ def changed_options(state: ProjectState, model: ModelState, old: Any, new: Any) 
     # Each field's own, as in Django: a database-level on_delete is known to the database.
     old_options = {k: v for k, v in old_options.items() if k not in old.non_db_attrs}
     new_options = {k: v for k, v in new_options.items() if k not in new.non_db_attrs}
+    for field, options in ((old, old_options), (new, new_options)):
+        # A rendered field, which is what Django compares, leaves out that it points to the key.
+        if options.get("to_field") and _points_to_key(state, model, field):
+            del options["to_field"]
     missing = object()
     changed = {
         option
@@ -149,6 +154,11 @@ def changed_options(state: ProjectState, model: ModelState, old: Any, new: Any) 
     if list(old_args) != list(new_args):
         changed.add("arguments")
     return changed
+
+
+def _points_to_key(state: ProjectState, model: ModelState, field: Any) -> bool:
+    target = related_model(state, model, field)
+    return target is not None and field.to_fields[0] == primary_key_name(target)
 
 
 def same_target(state: ProjectState, model: ModelState, old: Any, new: Any) -> bool:

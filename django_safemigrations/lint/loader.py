@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
@@ -22,6 +23,7 @@ from django.db.migrations.exceptions import (
 from django.db.migrations.loader import MigrationLoader
 
 from django_safemigrations.exceptions import SafeMigrationsError
+from django_safemigrations.lint.contents import is_key, listed, wrong_contents
 
 Key = tuple[str, str]
 
@@ -46,6 +48,7 @@ class LintLoader(MigrationLoader):
 
     def __init__(self, connection: Any = None, **options: Any) -> None:
         self.problems: list[LoadProblem] = []
+        self._not_followed: dict[Key, str] = {}
         super().__init__(connection, **options)
 
     def load_disk(self) -> None:
@@ -53,8 +56,11 @@ class LintLoader(MigrationLoader):
         self.problems = []
         try:
             super().load_disk()
-        except Exception:  # noqa: BLE001 - a migration file may raise anything while it is imported
+        except (Exception, SystemExit):  # noqa: BLE001 - a file may raise anything on import
             self._load_what_can_be_read()
+        self._look_for_unseen()
+        self._check_contents()
+        self._cut_replaces()
         self._cut_missing_dependencies()
         self._cut_circles()
         # Django 5.2 reads files in no particular order and fails on a squash of a squash
@@ -73,6 +79,12 @@ class LintLoader(MigrationLoader):
         try:
             super().build_graph()
         except (NodeNotFoundError, CircularDependencyError, CommandError, ValueError) as error:
+            squashes = [key for key, m in self.disk_migrations.items() if m.replaces]
+            if squashes:
+                # `replaces` is all that can still be wrong: try without one after the other.
+                self._not_followed[squashes[-1]] = str(error)
+                self.build_graph()
+                return
             raise SafeMigrationsError(
                 f"The migrations can't be put in order: {error}. Django can't run them either; "
                 "mend the dependencies or `replaces` of the migration that it names."
@@ -114,6 +126,61 @@ class LintLoader(MigrationLoader):
                 )
                 previous = name
 
+    def _look_for_unseen(self) -> None:
+        """Report the packages that Django passes over without a word."""
+        known = {problem.key[0] for problem in self.problems}
+        for app_label in sorted(self.unmigrated_apps - known):
+            module_name, explicit = self.migrations_module(app_label)
+            if module_name is None:
+                continue
+            try:
+                spec = find_spec(module_name)
+            except (ImportError, ValueError):
+                spec = None
+            if spec is None and explicit:
+                self._unseen(
+                    app_label,
+                    module_name,
+                    f"MIGRATION_MODULES names {module_name} for {app_label}, which doesn't exist: "
+                    "Django takes the app for one without migrations.",
+                    "Correct the name, or write None if the app shall have none.",
+                )
+            elif spec is not None and spec.origin is None:
+                for directory in spec.submodule_search_locations or ():
+                    if any(Path(directory).glob("[0-9]*_*.py")):
+                        self._unseen(
+                            app_label,
+                            directory,
+                            f"{directory} has no __init__.py: Django doesn't see the migrations "
+                            "in it.",
+                            f"Add the file: touch {Path(directory) / '__init__.py'}",
+                        )
+
+    def _unseen(self, app_label: str, path: str, message: str, hint: str) -> None:
+        self.problems.append(LoadProblem((app_label, "__init__"), path, 0, message, hint))
+
+    def _check_contents(self) -> None:
+        """Let an empty migration stand in for one that holds what Django can't run."""
+        for key, migration in list(self.disk_migrations.items()):
+            wrong = wrong_contents(migration)
+            if wrong is None:
+                continue
+            self.problems.append(
+                LoadProblem(
+                    key=key,
+                    path=migration_path(migration),
+                    line=0,
+                    message=f"{'.'.join(key)} can't be run: {wrong}.",
+                    hint="Mend the file; what comes after it is judged without knowing what it "
+                    "does.",
+                )
+            )
+            stand_in = Unread(key[1], key[0])
+            for name in ("dependencies", "run_before", "replaces"):
+                given = [k for k in listed(getattr(migration, name, ())) if is_key(k)]
+                _own(getattr(stand_in, name))[:] = given
+            self.disk_migrations[key] = stand_in
+
     def _migrations_package(self, app_label: str) -> ModuleType | None:
         module_name, explicit = self.migrations_module(app_label)
         if module_name is None:
@@ -125,7 +192,7 @@ class LintLoader(MigrationLoader):
             if explicit or "migrations" not in missing:
                 self._cannot_read((app_label, "__init__"), module_name, error)
             return None
-        except Exception as error:  # noqa: BLE001 - see load_disk
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - see load_disk
             self._cannot_read((app_label, "__init__"), module_name, error)
             return None
         if not hasattr(package, "__path__"):
@@ -140,7 +207,7 @@ class LintLoader(MigrationLoader):
         path = str(Path(next(iter(package.__path__))) / f"{name}.py")
         try:
             migration = _instance(import_module(f"{package.__name__}.{name}"), name, app_label)
-        except Exception as error:  # noqa: BLE001 - see load_disk
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - see load_disk
             self._cannot_read((app_label, name), path, error)
             stand_in = Unread(name, app_label)
             if previous is not None:
@@ -149,7 +216,7 @@ class LintLoader(MigrationLoader):
             return stand_in
         return migration
 
-    def _cannot_read(self, key: Key, path: str, error: Exception) -> None:
+    def _cannot_read(self, key: Key, path: str, error: BaseException) -> None:
         line = 0
         if isinstance(error, SyntaxError) and error.filename == path:
             line = error.lineno or 0
@@ -165,15 +232,53 @@ class LintLoader(MigrationLoader):
             )
         )
 
+    def _cut_replaces(self) -> None:
+        wrong = dict(self._not_followed)
+        for key in self.disk_migrations:
+            # Django 5.2 drops such a file from the graph without a word.
+            if self._replaces_itself(key):
+                wrong.setdefault(key, "it stands in its own place")
+        for key, error in wrong.items():
+            migration = self.disk_migrations.get(key)
+            if migration is None or not migration.replaces:
+                continue
+            _own(migration.replaces)[:] = []
+            self.problems.append(
+                LoadProblem(
+                    key=key,
+                    path=migration_path(migration),
+                    line=0,
+                    message=f"{'.'.join(key)} replaces migrations that it can't replace: {error}.",
+                    hint="Mend its `replaces`: it may name neither itself nor what it depends on, "
+                    "and no two squashes may replace each other. Django can't run any file of it.",
+                )
+            )
+
+    def _replaces_itself(self, key: Key) -> bool:
+        seen: set[Key] = set()
+        waiting = [key]
+        while waiting:
+            migration = self.disk_migrations.get(waiting.pop())
+            for other in replaced_by(migration) if migration is not None else ():
+                if other == key:
+                    return True
+                if other not in seen:
+                    seen.add(other)
+                    waiting.append(other)
+        return False
+
     def _cut_missing_dependencies(self) -> None:
         replaced = {
             k for migration in self.disk_migrations.values() for k in replaced_by(migration)
         }
+        # That a whole app is out of reach is one finding, not one for each that depends on it.
+        lost = {label for label, name in (p.key for p in self.problems) if name == "__init__"}
         for key, migration in self.disk_migrations.items():
             for others in (migration.dependencies, migration.run_before):
                 missing = [other for other in others if not self._exists(other, replaced)]
                 for other in missing:
-                    self._missing(key, migration, other)
+                    if other[0] not in lost:
+                        self._missing(key, migration, other)
                 _own(others)[:] = [other for other in others if other not in missing]
 
     def _exists(self, key: Sequence[str], replaced: Collection[Key]) -> bool:

@@ -1,18 +1,26 @@
-"""Lays findings out for people and for machines; prints nothing itself."""
+"""What one run of lintmigrations found, and whether it fails."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from textwrap import indent
 from typing import Any
 
-from django.core.management.color import Style
+from django_safemigrations.hazards import CATALOGUE, Hazard, Severity
+from django_safemigrations.lint.baseline import Entry
+from django_safemigrations.lint.finding import Finding, HiddenBy
 
-from django_safemigrations.hazards import Hazard, Severity
-from django_safemigrations.hazards.examples import before_source, migration_source
-from django_safemigrations.lint.finding import Finding
+
+@dataclass(frozen=True)
+class Read:
+    """A migration file that was judged."""
+
+    app_label: str
+    migration: str
+    path: str
 
 
 @dataclass(frozen=True)
@@ -20,116 +28,110 @@ class Report:
     """What one run found.
 
     Attributes:
-        findings: all, in the order in which the migrations would run.
-        migrations: number of files that were judged.
+        findings: all, in the order in which the migrations would run; also the hidden ones.
+        read: the files that were judged, by app and name.
         fail_on: the least severity that fails.
-        named: the app that was asked for; its findings count even if it is an installed package.
+        named: labels of the apps that were asked for; their findings count even if they are
+            installed packages.
+        hazards: by code, with those of the project's own rules.
+        stale: entries of the baseline that match nothing any more.
+        notices: sentences about the run, such as how old the table sizes are.
+        root: of the checkout; paths are written relative to it where machines read them.
     """
 
     findings: tuple[Finding, ...]
-    migrations: int
-    fail_on: Severity
-    named: str | None = None
+    read: tuple[Read, ...]
+    fail_on: Severity = Severity.ERROR
+    named: frozenset[str] = frozenset()
+    hazards: Mapping[str, Hazard] = field(default_factory=lambda: CATALOGUE)
+    stale: tuple[Entry, ...] = ()
+    notices: tuple[str, ...] = ()
+    root: Path = field(default_factory=lambda: checkout_root(Path.cwd()))
+
+    @cached_property
+    def shown(self) -> tuple[Finding, ...]:
+        """What neither a comment nor the baseline hides."""
+        return tuple(finding for finding in self.findings if finding.hidden is None)
+
+    @cached_property
+    def own(self) -> tuple[Finding, ...]:
+        """What is shown of the project's own files, and of packages that were asked for."""
+        return tuple(finding for finding in self.shown if not self.is_foreign(finding))
+
+    @cached_property
+    def others(self) -> tuple[Finding, ...]:
+        """What is shown of installed packages, and never fails."""
+        return tuple(finding for finding in self.shown if self.is_foreign(finding))
+
+    def is_foreign(self, finding: Finding) -> bool:
+        """Return whether a finding is listed only, since nobody here can change the file."""
+        return finding.third_party and finding.app_label not in self.named
 
     def counts(self, finding: Finding) -> bool:
         """Return whether a finding makes the run fail."""
-        if finding.third_party and finding.app_label != self.named:
+        if finding.hidden is not None or self.is_foreign(finding):
             return False
-        return finding.severity is Severity.ERROR or self.fail_on is Severity.WARNING
+        if finding.severity is Severity.WARNING:
+            return self.fail_on is Severity.WARNING
+        return finding.severity is Severity.ERROR
 
     @property
     def failed(self) -> bool:
         """Whether the exit code is 1."""
         return any(self.counts(finding) for finding in self.findings)
 
+    def number(self, severity: Severity) -> int:
+        """Return how many findings of a severity count."""
+        return sum(finding.severity is severity for finding in self.own)
+
+    def hidden_by(self, by: HiddenBy) -> int:
+        """Return how many findings are hidden by comments, or by the baseline."""
+        return sum(f.hidden is not None and f.hidden.by is by for f in self.findings)
+
     def summary(self) -> dict[str, Any]:
         """Return the totals."""
-        own = [f for f in self.findings if not f.third_party or f.app_label == self.named]
         return {
-            "migrations": self.migrations,
-            "errors": sum(f.severity is Severity.ERROR for f in own),
-            "warnings": sum(f.severity is Severity.WARNING for f in own),
-            "third_party": len(self.findings) - len(own),
+            "migrations": len(self.read),
+            "errors": self.number(Severity.ERROR),
+            "warnings": self.number(Severity.WARNING),
+            "notes": self.number(Severity.NOTE),
+            "third_party": len(self.others),
+            "suppressed": self.hidden_by(HiddenBy.COMMENT),
+            "baseline": self.hidden_by(HiddenBy.BASELINE),
+            "stale_baseline": len(self.stale),
             "failed": self.failed,
         }
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the report as the JSON output shows it."""
-        return {
-            "findings": [shortened(finding).as_dict() for finding in self.findings],
-            "summary": self.summary(),
-        }
-
-    def as_text(self, style: Style) -> str:
-        """Return the report for a terminal."""
-        own = [f for f in self.findings if not f.third_party or f.app_label == self.named]
-        others = [f for f in self.findings if f not in own]
-        parts = [_paragraph(finding, style) for finding in own]
-        if others:
-            heading = "Installed packages (listed, never failing; name the app to have them count):"
-            lines = [_line(finding, style) for finding in others]
-            parts.append("\n".join([style.MIGRATE_HEADING(heading), *lines]))
-        parts.append(self._last_line(style))
-        return "\n\n".join(parts)
-
-    def _last_line(self, style: Style) -> str:
-        summary = self.summary()
-        files = _plural(summary["migrations"], "migration")
-        if not summary["errors"] and not summary["warnings"]:
-            return style.SUCCESS(f"{files} read, nothing found.")
-        found = f"{_plural(summary['errors'], 'error')}, {_plural(summary['warnings'], 'warning')}"
-        colour = style.ERROR if self.failed else style.WARNING
-        return colour(f"{files} read: {found}.") + " lintmigrations --explain CODE tells more."
+    def in_checkout(self, path: str) -> str | None:
+        """Return a path relative to the checkout, with slashes; None if it is outside of it."""
+        if not Path(path).is_absolute():
+            # What is found in a database has no file.
+            return None
+        try:
+            return Path(path).resolve().relative_to(self.root.resolve()).as_posix()
+        except ValueError:
+            return None
 
 
-def shortened(finding: Finding) -> Finding:
-    """Return the finding with its path relative to the working directory, if it is below it."""
-    try:
-        return replace(finding, path=str(Path(finding.path).relative_to(Path.cwd())))
-    except ValueError:
-        return finding
+def checkout_root(directory: Path) -> Path:
+    """Return the checkout that a directory is in; the directory itself if it is in none."""
+    for parent in (directory, *directory.parents):
+        if (parent / ".git").exists():
+            return parent
+    return directory
 
 
-def explanation(hazard: Hazard, style: Style) -> str:
-    """Return the catalogue's entry for a terminal."""
-    before = before_source(hazard.good)
-    good = f"{before}\n# and then:\n\n" if before else ""
-    colour = style.ERROR if hazard.severity is Severity.ERROR else style.WARNING
-    return "\n\n".join(
-        [
-            f"{colour(hazard.code)} {hazard.name} ({hazard.severity})\n{hazard.title}.",
-            hazard.why,
-            f"Lock: {hazard.lock}\nWho waits: {hazard.who_waits}",
-            f"{style.MIGRATE_HEADING('What to write instead')}\n{hazard.way_out}",
-            f"{style.MIGRATE_HEADING('Unsafe')}\n"
-            f"{indent(migration_source(hazard.bad), '    ')}".rstrip(),
-            f"{style.MIGRATE_HEADING('Safe')}\n"
-            f"{indent(good + migration_source(hazard.good), '    ')}".rstrip(),
-            hazard.url,
-        ]
-    )
+def shortened(path: str) -> str:
+    """Return a path relative to the working directory, if it is below it."""
+    root = os.path.join(os.getcwd(), "")  # noqa: PTH109, PTH118 - a path a finding
+    return path.removeprefix(root)
 
 
-def _paragraph(finding: Finding, style: Style) -> str:
-    return f"{_line(finding, style)}\n{indent(finding.hint, '    ')}"
+def place(finding: Finding) -> str:
+    """Return where a finding is, for people: the file and, if it is known, the line."""
+    return f"{shortened(finding.path)}{f':{finding.line}' if finding.line else ''}"
 
 
-def _line(finding: Finding, style: Style) -> str:
-    near = shortened(finding)
-    colour = style.ERROR if finding.severity is Severity.ERROR else style.WARNING
-    return f"{near.path}:{near.line}: {colour(finding.code)} {finding.message}"
-
-
-def _plural(number: int, noun: str) -> str:
+def plural(number: int, noun: str) -> str:
+    """Return a number with its noun: ``1 migration``, ``2 migrations``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def selected(
-    findings: Sequence[Finding], select: Sequence[str], ignore: Sequence[str]
-) -> tuple[Finding, ...]:
-    """Return the findings whose code is selected (all if none is named) and not ignored."""
-    return tuple(
-        finding
-        for finding in findings
-        if (not select or finding.code in select) and finding.code not in ignore
-    )

@@ -6,10 +6,15 @@ import ast
 import io
 import tokenize
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
+from django_safemigrations.lint.parsing import Stamp, parse, stamp
+
 MARK = "safemigrations:"
+ORDERS = {"ignore": False, "ignore-file": True}
+"""What a comment can say, and whether it counts for the whole file."""
 CONTAINERS = ("SeparateDatabaseAndState", "Expand", "Contract")
 
 
@@ -29,11 +34,13 @@ class Suppression:
         line: where it stands.
         codes: as written.
         reason: as written; empty if there is none.
+        whole_file: whether it counts wherever in the file a finding is.
     """
 
     line: int
     codes: tuple[str, ...]
     reason: str
+    whole_file: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,12 +52,18 @@ class Source:
         class_line: of ``class Migration``; 0 if it isn't in the file.
         suppressions: comments in order.
         comment_lines: lines that hold a comment and nothing else.
+        functions: of the module, by name, from their first decorator to their last line.
+        names: of functions of the module that an operation is written with, by its position.
+        text: all of it.
     """
 
     places: dict[str, Place]
     class_line: int
     suppressions: tuple[Suppression, ...]
     comment_lines: frozenset[int]
+    functions: dict[str, Place] = field(default_factory=dict)
+    names: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    text: str = ""
 
 
 EMPTY = Source({}, 0, (), frozenset())
@@ -66,23 +79,36 @@ def has_suppressions(path: str) -> bool:
 
 def read_source(path: str) -> Source:
     """Parse a migration file; a file without readable source has no places."""
-    if not path.endswith(".py"):
+    return _read_source(path, stamp(path))
+
+
+# Kept, since a file with RunPython is parsed when its functions are read, long before the
+# findings are placed; a tree would take far more memory than this.
+@lru_cache(maxsize=4096)
+def _read_source(path: str, _stamp: Stamp) -> Source:
+    parsed = parse(path)
+    if parsed is None:
         return EMPTY
-    try:
-        with tokenize.open(path) as file:
-            text = file.read()
-        tree = ast.parse(text)
-    except (OSError, SyntaxError, ValueError):
-        return EMPTY
+    text, tree = parsed.text, parsed.tree
     migration = next(
         (n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "Migration"), None
     )
     suppressions, comment_lines = _comments(text) if MARK in text else ((), frozenset())
+    operations = dict(_operation_nodes(migration)) if migration else {}
+    functions = dict(_functions(tree))
     return Source(
-        places=dict(_operation_places(migration)) if migration else {},
+        places={position: _place(node) for position, node in operations.items()},
         class_line=migration.lineno if migration else 0,
         suppressions=suppressions,
         comment_lines=comment_lines,
+        functions=functions,
+        names={
+            position: tuple(name for name in _names(node) if name in functions)
+            for position, node in operations.items()
+        }
+        if functions
+        else {},
+        text=text,
     )
 
 
@@ -95,7 +121,22 @@ def place_of(source: Source, position: str | None) -> Place | None:
     return None
 
 
-def _operation_places(migration: ast.ClassDef) -> Iterator[tuple[str, Place]]:
+def _place(node: ast.expr) -> Place:
+    return Place(node.lineno, node.end_lineno or node.lineno)
+
+
+def _functions(tree: ast.Module) -> Iterator[tuple[str, Place]]:
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+            yield node.name, Place(first, node.end_lineno or node.lineno)
+
+
+def _names(node: ast.expr) -> list[str]:
+    return sorted({part.id for part in ast.walk(node) if isinstance(part, ast.Name)})
+
+
+def _operation_nodes(migration: ast.ClassDef) -> Iterator[tuple[str, ast.expr]]:
     for statement in migration.body:
         value: ast.expr | None = None
         if isinstance(statement, ast.Assign):
@@ -104,19 +145,19 @@ def _operation_places(migration: ast.ClassDef) -> Iterator[tuple[str, Place]]:
         elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
             value = statement.value if statement.target.id == "operations" else None
         if value is not None:
-            yield from _list_places(value, "")
+            yield from _listed(value, "")
 
 
-def _list_places(value: ast.expr, prefix: str) -> Iterator[tuple[str, Place]]:
+def _listed(value: ast.expr, prefix: str) -> Iterator[tuple[str, ast.expr]]:
     elements = _elements(value)
     if elements is None:
         return
     for index, element in enumerate(elements):
         position = f"{prefix}{index}"
-        yield position, Place(element.lineno, element.end_lineno or element.lineno)
+        yield position, element
         nested = _database_operations(element)
         if nested is not None:
-            yield from _list_places(nested, f"{position}.")
+            yield from _listed(nested, f"{position}.")
 
 
 def _elements(value: ast.expr) -> list[ast.expr] | None:
@@ -153,19 +194,20 @@ def _comments(text: str) -> tuple[tuple[Suppression, ...], frozenset[int]]:
         row, column = token.start
         if not lines[row - 1][:column].strip():
             alone.add(row)
-        parsed = parse_comment(token.string)
-        if parsed is not None:
-            suppressions.append(Suppression(row, *parsed))
+        for order, whole_file in ORDERS.items():
+            parsed = parse_comment(token.string, order)
+            if parsed is not None:
+                suppressions.append(Suppression(row, *parsed, whole_file))
     return tuple(suppressions), frozenset(alone)
 
 
-def parse_comment(comment: str) -> tuple[tuple[str, ...], str] | None:
+def parse_comment(comment: str, order: str = "ignore") -> tuple[tuple[str, ...], str] | None:
     """Read ``# safemigrations: ignore DSM101, DSM405 -- reason``; None for any other comment."""
     text = comment.lstrip("#").strip()
     if not text.lower().startswith(MARK):
         return None
-    order, dashes, reason = text[len(MARK) :].strip().partition("--")
-    words = order.replace(",", " ").split()
-    if not words or words[0].lower() != "ignore":
+    ordered, dashes, reason = text[len(MARK) :].strip().partition("--")
+    words = ordered.replace(",", " ").split()
+    if not words or words[0].lower() != order:
         return None
     return tuple(words[1:]), reason.strip() if dashes else ""

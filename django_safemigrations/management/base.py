@@ -27,7 +27,7 @@ from django_safemigrations.exceptions import (
     SafeMigrationsError,
     SettingsError,
 )
-from django_safemigrations.management.targets import FAILED, UNMET, USAGE
+from django_safemigrations.management.exit_codes import FAILED, UNMET, USAGE
 from django_safemigrations.phases import Phase
 
 PHASES: dict[str, Phase | None] = {"expand": Phase.EXPAND, "contract": Phase.CONTRACT, "all": None}
@@ -74,6 +74,17 @@ class SafeMigrateBase(migrate.Command):
             "--status",
             action="store_true",
             help="Shows what is applied, what is pending, backfills, runs and evidence.",
+        )
+        parser.add_argument(
+            "--watch",
+            action="store_true",
+            help="With --status: shows backfills again and again until all have ended.",
+        )
+        parser.add_argument(
+            "--no-wait",
+            action="store_true",
+            help="Gets backfills ready and leaves them to workers (runbackfill); exits with 4 until "
+            "they are done.",
         )
         parser.add_argument(
             "--rollback",
@@ -180,6 +191,8 @@ class SafeMigrateBase(migrate.Command):
             )
         elif action == "unapply_pending":
             self.stdout.write(self.style.SUCCESS(" OK") + " (it had not run)")
+        elif action == "left":
+            self.stdout.write(self.style.WARNING(" LEFT TO WORKERS"))
         elif action == "failed":
             self.stdout.write(self.style.ERROR(" FAILED"))
         else:

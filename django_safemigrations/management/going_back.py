@@ -10,13 +10,10 @@ from django.utils import timezone
 
 from django_safemigrations import ledger
 from django_safemigrations.executor import PhasedExecutor, Undo
+from django_safemigrations.management.exit_codes import FAILED, UNMET
 from django_safemigrations.management.recording import Recording, done_by
 from django_safemigrations.management.rollback import find_rollback, mark_rolled_back
-from django_safemigrations.management.targets import (
-    FAILED,
-    UNMET,
-    Target,
-)
+from django_safemigrations.management.targets import Target
 from django_safemigrations.models import Run
 from django_safemigrations.postgres.locks import LockGuard
 from django_safemigrations.schedule import dotted

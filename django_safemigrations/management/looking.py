@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TextIO, cast
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
 
+from django_safemigrations.backfill.listing import unfinished
 from django_safemigrations.executor import PhasedExecutor
 from django_safemigrations.footprints import Footprint
+from django_safemigrations.management.backfills import (
+    Looks,
+    backfill_lines,
+    documents_of,
+    watch,
+)
+from django_safemigrations.management.display import Display
+from django_safemigrations.management.exit_codes import PENDING
 from django_safemigrations.management.gate import Judged, is_fresh, judge
 from django_safemigrations.management.plan_report import plan_document, plan_lines
 from django_safemigrations.management.preparing import Preparing, footprints_of
@@ -21,10 +31,7 @@ from django_safemigrations.management.status_report import (
     work_document,
     work_lines,
 )
-from django_safemigrations.management.targets import (
-    PENDING,
-    Target,
-)
+from django_safemigrations.management.targets import Target
 from django_safemigrations.phases import Phase
 from django_safemigrations.planning import build_plan
 from django_safemigrations.schedule import Action, Entry, Key, Schedule, dotted
@@ -40,7 +47,19 @@ class Looking(Preparing):
         self.document.update(document, **rest)
         self.lines(work_lines(document))
         self.lines(ledger_lines(rest))
+        if self.options["watch"]:
+            self._watch(connection)
         return 0
+
+    def _watch(self, connection: BaseDatabaseWrapper) -> None:
+        """Show backfills until all have ended, or until somebody has seen enough."""
+        # Ctrl-C ends only the looking.
+        with (
+            contextlib.suppress(KeyboardInterrupt),
+            Display(cast("TextIO", self.stdout)) as display,
+        ):
+            watch(Looks(connection), display)
+        self.line("")
 
     def _check(self, connection: BaseDatabaseWrapper) -> int:
         executor = self._executor(connection)
@@ -58,6 +77,12 @@ class Looking(Preparing):
             self.document.update(document)
             if self.verbosity >= 1:
                 self.lines(work_lines(document))
+        under_way = unfinished(connection) if not target.backwards else []
+        looks = Looks(connection)
+        self.document["backfills"] = documents_of(looks, under_way)
+        if under_way and self.verbosity >= 1:
+            self.lines(["Backfills:", *backfill_lines(self.document["backfills"])])
+        left = left or bool(under_way)
         self.document["pending"] = left
         return PENDING if left else 0
 

@@ -17,12 +17,8 @@ from django_safemigrations import ledger
 from django_safemigrations.executor import PhasedExecutor
 from django_safemigrations.footprints import Footprint
 from django_safemigrations.management.base import PHASES, SafeMigrateBase
-from django_safemigrations.management.targets import (
-    FAILED,
-    Target,
-    find_target,
-    usage,
-)
+from django_safemigrations.management.exit_codes import FAILED
+from django_safemigrations.management.targets import Target, find_target, usage
 from django_safemigrations.models import PendingContract
 from django_safemigrations.phases import Phase
 from django_safemigrations.postgres.locks import LockGuard
@@ -55,6 +51,10 @@ class Preparing(SafeMigrateBase):
                     "--rollback takes back whole runs, so it goes with neither app label nor "
                     "--phase. Type: manage.py safemigrate --rollback"
                 )
+        if options["watch"] and not options["status"]:
+            raise usage("--watch goes with --status. Type: manage.py safemigrate --status --watch")
+        if options["watch"] and self.as_json:
+            raise usage("--watch is for people: leave --format json out, or --watch.")
         if options["prune"] and not options["app_label"]:
             raise usage(
                 "Migrations can be pruned only when an app is specified. "
@@ -68,6 +68,9 @@ class Preparing(SafeMigrateBase):
         if len(modes) > 1:
             names = " and ".join(f"--{name.replace('_', '-')}" for name in modes)
             raise usage(f"{names} are different things to do; type one of them.")
+        if options["no_wait"] and (modes or options["fake"]):
+            other = f"--{modes[0].replace('_', '-')}" if modes else "--fake"
+            raise usage(f"{other} runs no backfill, so it does not go with --no-wait.")
 
     def _connect(self) -> BaseDatabaseWrapper:
         connection = connections[self.database]

@@ -15,10 +15,8 @@ from django.utils import timezone
 from django_safemigrations import ledger
 from django_safemigrations.checklist.evidence import record_waiver
 from django_safemigrations.executor import PhasedExecutor
+from django_safemigrations.management.exit_codes import FAILED
 from django_safemigrations.management.preparing import Preparing
-from django_safemigrations.management.targets import (
-    FAILED,
-)
 from django_safemigrations.models import Run
 from django_safemigrations.postgres import fresh as freshness
 from django_safemigrations.schedule import dotted
@@ -53,7 +51,7 @@ class Recording(Preparing):
             executor.recorder.ensure_schema()
         for migration in migrations:
             state = executor.apply_migration(state, migration, fake_initial=True)
-        if not ledger.exists(executor.connection):
+        if not ledger.is_whole(executor.connection):
             raise CommandError(
                 f"The tables of {ledger.APP_LABEL} are missing on {self.database!r}, although its "
                 f"migrations are recorded as applied. Type: manage.py migrate {ledger.APP_LABEL} "

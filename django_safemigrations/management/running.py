@@ -9,17 +9,18 @@ from django.db.migrations.state import ProjectState
 from django.utils import timezone
 
 from django_safemigrations import ledger
+from django_safemigrations.backfill.surroundings import surrounded_by
 from django_safemigrations.checklist import State
+from django_safemigrations.conf import get_settings
 from django_safemigrations.exceptions import ChecklistUnmet
 from django_safemigrations.executor import PhasedExecutor
+from django_safemigrations.management.backfills import Looks, documents_of
+from django_safemigrations.management.exit_codes import FAILED, PENDING
 from django_safemigrations.management.gate import Judged, is_fresh, judge, migrations_of
 from django_safemigrations.management.going_back import GoingBack
 from django_safemigrations.management.preparing import footprints_of
 from django_safemigrations.management.recording import done_by
-from django_safemigrations.management.targets import (
-    FAILED,
-    Target,
-)
+from django_safemigrations.management.targets import Target
 from django_safemigrations.models import PendingContract, Run
 from django_safemigrations.phases import Phase
 from django_safemigrations.postgres.locks import LockGuard
@@ -79,7 +80,10 @@ class Running(GoingBack):
             if not schedule.entries:
                 self._nothing_to_apply(executor)
             state = self._create_ledger(executor, state)
-            with self._recorded(executor, run, bool(schedule.entries)):
+            with (
+                self._recorded(executor, run, bool(schedule.entries)),
+                surrounded_by(leave=self.options["no_wait"]),
+            ):
                 states[0] = executor.run_forwards(
                     schedule, state, fake=fake, fake_initial=self.options["fake_initial"]
                 )
@@ -113,10 +117,12 @@ class Running(GoingBack):
         ]
         pending = ledger.open_contracts(self.database)
         self.document["pending_contracts"] = [str(row) for row in pending]
+        self._report_left(executor)
         if executor.failures:
             raise CommandError(self._report(executor), returncode=FAILED)
         self.document["failures"] = []
-        self.document["result"] = "done" if executor.done else "nothing to do"
+        if not executor.left:
+            self.document["result"] = "done" if executor.done else "nothing to do"
         for phase in Phase:
             names = [dotted(key) for key, its_phase in schedule.waiting if its_phase is phase]
             if names:
@@ -124,7 +130,44 @@ class Running(GoingBack):
         if pending:
             names = [str(row) for row in pending]
             self.line(f"Pending contracts, for --phase contract: {', '.join(names)}")
-        return 0
+        return PENDING if executor.left else 0
+
+    def _report_left(self, executor: PhasedExecutor) -> None:
+        """Say what waits for workers, and hand it to Django's tasks if the settings say so."""
+        looks = Looks(executor.connection)
+        keys = [left.backfill for left in executor.left if left.backfill]
+        found = looks.look(keys) if keys else []
+        self.document["backfills"] = documents_of(looks, found)
+        self.document["left"] = [
+            {
+                "app_label": left.key[0],
+                "name": left.key[1],
+                "backfill": left.backfill,
+                "needs": dotted(left.needs) if left.needs else "",
+            }
+            for left in executor.left
+        ]
+        if not executor.left:
+            return
+        self.document["result"] = "left to workers"
+        self.line("Left to workers:", self.style.MIGRATE_HEADING)
+        for each in found:
+            self.line(f"  {each.key} on {each.table}, about {each.rows_total:,} rows")
+        later = [dotted(left.key) for left in executor.left if left.needs]
+        if later:
+            self.line(f"  after that: {', '.join(later)}")
+        tasks = get_settings().backfill.tasks
+        if tasks:
+            # Workers of the same settings may have no task framework at all.
+            from django_safemigrations.tasks import enqueue
+
+            count = sum(enqueue(self.database, each.key, tasks) for each in found)
+            self.document["tasks"] = count
+            self.line(f"  {count} Django tasks were enqueued")
+        else:
+            database = "" if self.database == "default" else f" --database {self.database}"
+            self.line(f"Let workers run: manage.py runbackfill{database}")
+        self.line(f"When it is finished, type again: {self._typed()} --no-wait")
 
     def _warn_of_faked_contracts(self, schedule: Schedule) -> None:
         faked = [e for e in schedule.working if e.phase is Phase.CONTRACT]

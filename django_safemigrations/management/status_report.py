@@ -9,8 +9,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 
 from django_safemigrations import ledger
+from django_safemigrations.management.backfills import Looks, backfill_lines, documents_of
 from django_safemigrations.management.plan_report import table_lines
-from django_safemigrations.models import BackfillProgress, Evidence, PendingContract, Run
+from django_safemigrations.models import Evidence, PendingContract, Run
 from django_safemigrations.phases import Phase, migration_phase
 from django_safemigrations.schedule import Key, dotted
 
@@ -73,22 +74,11 @@ def file_state(loader: MigrationLoader, key: Key) -> str:
     return "squashed" if key in (loader.disk_migrations or {}) else "missing"
 
 
-def ledger_document(alias: str) -> dict[str, Any]:
+def ledger_document(connection: BaseDatabaseWrapper) -> dict[str, Any]:
     """Return what the ledger holds besides pending contracts."""
+    alias, looks = connection.alias, Looks(connection)
     return {
-        "backfills": [
-            {
-                "key": row.key,
-                "table": row.table,
-                "rows_done": row.rows_done,
-                "last_key": row.last_key,
-                "started_at": row.started_at.isoformat(),
-                "updated_at": row.updated_at.isoformat(),
-                "finished_at": row.finished_at.isoformat() if row.finished_at else None,
-                "last_error": row.last_error,
-            }
-            for row in BackfillProgress.objects.using(alias).order_by("pk")
-        ],
+        "backfills": documents_of(looks, looks.look()),
         "runs": [
             {
                 "id": row.pk,
@@ -162,11 +152,7 @@ def ledger_lines(document: dict[str, Any]) -> Iterator[str]:
     """Yield backfills, runs and evidence."""
     if document["backfills"]:
         yield "Backfills:"
-        rows = []
-        for row in document["backfills"]:
-            state = f"done {_minute(row['finished_at'])}" if row["finished_at"] else "unfinished"
-            rows.append([row["key"], row["table"], f"{row['rows_done']:,}", state])
-        yield from table_lines(["backfill", "table", "rows", "state"], rows)
+        yield from backfill_lines(document["backfills"])
     if document["runs"]:
         yield "Last runs:"
         rows = []
@@ -197,7 +183,7 @@ def read_ledger(
     if not ledger.exists(connection):
         return [], empty_ledger()
     owed, _ = ledger.owed_contracts(connection, loader)
-    return owed, ledger_document(connection.alias)
+    return owed, ledger_document(connection)
 
 
 def _minute(moment: str) -> str:

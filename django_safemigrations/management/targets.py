@@ -13,13 +13,9 @@ from django.db.migrations.loader import AmbiguityError
 from django_safemigrations.conf import CHECKLIST_ITEMS, nearest
 from django_safemigrations.executor import PhasedExecutor
 from django_safemigrations.ledger import APP_LABEL
+from django_safemigrations.management.exit_codes import USAGE
 from django_safemigrations.phases import Phase
 from django_safemigrations.schedule import Key
-
-FAILED = 1
-USAGE = 2
-UNMET = 3
-PENDING = 4
 
 
 def usage(message: str) -> CommandError:

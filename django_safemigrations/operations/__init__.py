@@ -7,6 +7,7 @@ from django_safemigrations.operations.attributes import (
     SetColumnComment,
 )
 from django_safemigrations.operations.base import Contract, Expand, Stage
+from django_safemigrations.operations.batches import RunInBatches
 from django_safemigrations.operations.checks import (
     AddFieldCheck,
     DropFieldCheck,
@@ -56,6 +57,13 @@ from django_safemigrations.operations.renames import (
     CopyIndexes,
     DropSyncedColumns,
 )
+from django_safemigrations.operations.row_functions import row_function
+from django_safemigrations.operations.row_statements import (
+    BatchSQL,
+    DeleteRows,
+    InsertRows,
+    UpdateRows,
+)
 from django_safemigrations.operations.shadows import (
     AddShadowColumn,
     BackfillShadowColumn,
@@ -93,6 +101,7 @@ __all__ = [
     "BackfillNulls",
     "BackfillShadowColumn",
     "BackfillSyncedColumns",
+    "BatchSQL",
     "Contract",
     "CopyConstraints",
     "CopyIndexes",
@@ -102,6 +111,7 @@ __all__ = [
     "CopyShadowIndexes",
     "CreateFieldIndexesConcurrently",
     "CreateIndexConcurrently",
+    "DeleteRows",
     "DropColumn",
     "DropColumnDefault",
     "DropConstraint",
@@ -119,6 +129,7 @@ __all__ = [
     "DropUniqueTogether",
     "Expand",
     "FillNullsOnWrite",
+    "InsertRows",
     "MergeContentTypes",
     "RelaxColumn",
     "RelaxTable",
@@ -128,14 +139,17 @@ __all__ = [
     "RenameTableBehindView",
     "ReplaceForeignKey",
     "ReplaceUniqueConstraint",
+    "RunInBatches",
     "SetColumnComment",
     "SetNotNull",
     "Stage",
     "StopFillingNulls",
     "SwapColumns",
     "SwapKeyColumns",
+    "UpdateRows",
     "ValidateCheck",
     "ValidateFieldCheck",
     "ValidateForeignKey",
     "WidenColumns",
+    "row_function",
 ]

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import django
-from django.db import IntegrityError
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.state import ProjectState
 
 from django_safemigrations.backfill.keyset import Fill, fill
-from django_safemigrations.backfill.progress import MemoryProgress
+from django_safemigrations.backfill.memory import MemoryProgress
 from django_safemigrations.backfill.report import report
-from django_safemigrations.exceptions import ViolatingRows
+from django_safemigrations.exceptions import BackfillFailed, ViolatingRows
 from django_safemigrations.operations.base import Stage, public
 from django_safemigrations.postgres.catalog import ForeignKey, Table, literal, quote
 from django_safemigrations.postgres.content_types import (
@@ -231,7 +230,7 @@ def _move(runner: Runner, key: ForeignKey, second: int, kept: int) -> None:
         return
     try:
         fill(runner, task, MemoryProgress())
-    except IntegrityError as error:
+    except BackfillFailed as error:
         raise ViolatingRows(
             f"{key.table} has rows of content type {second}, which old code made, that are there "
             f"for {kept} too: {error}".rstrip()

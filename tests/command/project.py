@@ -198,6 +198,11 @@ class Project:
             row = cursor.fetchone()
         return row[0] if row else None
 
+    def rows_of(self, sql: str) -> list[tuple[Any, ...]]:
+        with connection.cursor() as cursor:
+            cursor.execute(sql)
+            return list(cursor.fetchall())
+
     def pending(self) -> list[str]:
         return [str(row) for row in PendingContract.objects.filter(resolved_at=None)]
 

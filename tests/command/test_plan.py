@@ -234,8 +234,8 @@ def test_status_shows_phases_contracts_runs_and_evidence(project: Project) -> No
     project.safely()
     project.execute(
         "INSERT INTO django_safemigrations_backfillprogress"
-        ' (key, "table", rows_done, started_at, updated_at, last_error)'
-        " VALUES ('store.item.total', 'store_item', 1200, now(), now(), '')"
+        ' (key, "table", state, rows_done, started_at, updated_at, last_error)'
+        " VALUES ('store.item.total', 'store_item', 'finished', 1200, now(), now(), '')"
     )
     text = project.run("--status").out
     for part in (

@@ -11,12 +11,15 @@ from django.db.models import NOT_PROVIDED
 
 from django_safemigrations import operations
 from django_safemigrations.conf import (
+    BACKFILL_CHECKS,
     CHECKLIST_ITEMS,
     CHECKS,
     GROUPINGS,
     LEVELS,
+    LINT_SEVERITIES,
     PLAIN_MIGRATE_WAYS,
     RENAME_WAYS,
+    BackfillSettings,
     Settings,
     validate,
 )
@@ -29,6 +32,7 @@ CHOICES = {
     "GROUPING": GROUPINGS,
     "PLAIN_MIGRATE": PLAIN_MIGRATE_WAYS,
     "CHECKLIST": LEVELS,
+    "LINT_SEVERITIES": LINT_SEVERITIES,
 }
 UNITS = {
     "LOCK_TIMEOUT": "milliseconds",
@@ -90,6 +94,8 @@ def test_the_page_of_settings_lists_every_key_with_its_default() -> None:
         if option.name == "checklist":
             assert set(value.values()) == {"require"}
             assert default == 'every item `"require"`'
+        elif option.name == "backfill":
+            assert default == "`{}`"
         else:
             assert eval(default.strip("`")) == value
 
@@ -108,6 +114,15 @@ def test_the_page_of_settings_gives_units_and_allowed_values() -> None:
 
 def test_the_page_of_settings_has_a_section_for_each_key() -> None:
     assert [name for name in sections(SETTINGS, 2) if name in CHECKS] == list(CHECKS)
+
+
+def test_the_page_of_settings_lists_every_key_of_backfill_with_its_default() -> None:
+    listed = {cells[0].strip("`"): cells[1] for cells in rows(sections(SETTINGS, 2)["BACKFILL"])}
+    assert list(listed) == list(BACKFILL_CHECKS)
+    for option in fields(BackfillSettings):
+        written_default = eval(listed[option.name.upper()].strip("`"))
+        assert written_default == getattr(BackfillSettings(), option.name), option.name
+    assert len(listed) == len(fields(BackfillSettings))
 
 
 def test_the_page_of_settings_lists_every_checklist_item() -> None:

@@ -10,7 +10,7 @@ from django.core.checks import run_checks
 from django.core.management.commands import makemigrations, migrate
 from django.test import override_settings
 
-from django_safemigrations.autodetector import StagedAutodetectorMixin, compose, install
+from django_safemigrations.hook import StagedAutodetectorMixin, compose, install
 from tests.hook.project import Project
 
 OTHERS = ("django_safemigrations", "pgtrigger", "django_linear_migrations")
@@ -55,7 +55,7 @@ def changed_project(make: Callable[..., Project], order: tuple[str, ...]) -> Pro
     return project
 
 
-@pytest.mark.parametrize("order", permutations(OTHERS), ids="-".join)
+@pytest.mark.parametrize("order", list(permutations(OTHERS)), ids="-".join)
 def test_any_order_of_installed_apps_works(
     new_project: Callable[..., Project], order: tuple[str, ...]
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from textwrap import dedent
 
@@ -29,11 +29,25 @@ class Project:
         (self.directory / "__init__.py").write_text("")
         self.add_file(BASE_NAME, BASE)
         self.last = BASE_NAME
+        self.apps = [APP_LABEL]
 
     def add_file(self, name: str, text: str) -> Path:
         """Write a whole file."""
         path = self.directory / f"{name}.py"
         path.write_text(text, encoding="utf-8")
+        return path
+
+    def add_other(self, name: str, text: str) -> Path:
+        """Write a whole file of any app, by ``app_label.name``; a new app needs no more."""
+        app_label, _, migration = name.partition(".")
+        directory = self.directory.parents[1] / app_label / "migrations"
+        if not directory.exists():
+            directory.mkdir(parents=True)
+            (directory.parent / "__init__.py").write_text("")
+            (directory / "__init__.py").write_text("")
+            self.apps.append(app_label)
+        path = directory / f"{migration}.py"
+        path.write_text(dedent(text).lstrip(), encoding="utf-8")
         return path
 
     def add(self, name: str, body: str, *, setup: str = "", after: str | None = None) -> Path:
@@ -51,6 +65,12 @@ class Project:
         self.last = name
         return self.add_file(name, text)
 
+    def add_rules(self, text: str) -> Path:
+        """Write the module `store.lint` with rules of the project's own."""
+        path = self.directory.parent / "lint.py"
+        path.write_text(dedent(text), encoding="utf-8")
+        return path
+
     def operations(self, source: str, *, setup: str = "", atomic: bool = True) -> list[Finding]:
         """Add a migration with these operations and return what is found in it."""
         body = f"atomic = {atomic}\noperations = [\n{dedent(source).strip(chr(10))}\n]"
@@ -64,16 +84,19 @@ class Project:
 
     def findings(self) -> list[Finding]:
         """Lint all files of the app."""
-        forget()
-        loader = LintLoader(None, ignore_no_migrations=True)
-        found = lint_migrations(loader)
-        return [finding for finding in found if finding.app_label == APP_LABEL]
+        return [finding for finding in self.every_finding() if finding.app_label == APP_LABEL]
+
+    def every_finding(self) -> list[Finding]:
+        """Lint all files of all apps."""
+        forget(self.apps)
+        with override_settings(INSTALLED_APPS=[*INSTALLED, *self.apps]):
+            return lint_migrations(LintLoader(None, ignore_no_migrations=True))
 
 
-def forget() -> None:
+def forget(apps: Collection[str] = (APP_LABEL,)) -> None:
     """Let the files be imported anew."""
-    for name in [name for name in sys.modules if name.split(".")[0] == APP_LABEL]:
-        if name.split(".")[-1] not in (APP_LABEL, "migrations"):
+    for name in [name for name in sys.modules if name.split(".")[0] in apps]:
+        if name.split(".")[-1] not in (*apps, "migrations"):
             del sys.modules[name]
 
 
@@ -84,7 +107,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project
     made = Project(tmp_path)
     with override_settings(INSTALLED_APPS=[*INSTALLED, APP_LABEL]):
         yield made
-    for name in [name for name in sys.modules if name.split(".")[0] == APP_LABEL]:
+    for name in [name for name in sys.modules if name.split(".")[0] in made.apps]:
         del sys.modules[name]
 
 

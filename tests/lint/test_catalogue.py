@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
+from django.conf import settings
+from django.test import override_settings
 
 from django_safemigrations.hazards import CATALOGUE, UnknownHazard, get
 from django_safemigrations.hazards.examples import (
+    APP_LABEL,
     BEFORE_NAME,
     EXAMPLE_NAME,
     before_source,
     migration_source,
+    rules_source,
 )
 from django_safemigrations.hazards.hazard import Example
+from django_safemigrations.hazards.leftovers import IN_DATABASE
 from django_safemigrations.hazards.pages import pages
 from tests.lint.conftest import Project
 
@@ -24,14 +30,27 @@ PAGES = Path(__file__).parents[2] / "docs" / "reference" / "hazards"
 def lint_example(project: Project, example: Example) -> list[str]:
     if (before := before_source(example)) is not None:
         project.add_file(BEFORE_NAME, before)
+    for name, text in example.others:
+        project.add_other(name, text)
     project.add_file(EXAMPLE_NAME, migration_source(example))
-    return [finding.code for finding in project.findings()]
+    if example.databases > 1:
+        more = {
+            f"number{n}": settings.DATABASES["default"] for n in range(2, example.databases + 1)
+        }
+        with patch.dict(settings.DATABASES, more):
+            return [finding.code for finding in project.findings()]
+    if not example.rules:
+        return [finding.code for finding in project.findings()]
+    project.add_rules(rules_source(example))
+    with override_settings(SAFE_MIGRATIONS={"LINT_RULES": [f"{APP_LABEL}.lint.RULES"]}):
+        return [finding.code for finding in project.findings()]
 
 
 @pytest.mark.parametrize("code", CODES)
 def test_the_bad_example_has_exactly_its_hazard(project: Project, code: str) -> None:
     hazard = CATALOGUE[code]
-    assert sorted(lint_example(project, hazard.bad)) == sorted({code, *hazard.bad.also})
+    own = set() if code in IN_DATABASE else {code}
+    assert sorted(lint_example(project, hazard.bad)) == sorted({*own, *hazard.bad.also})
 
 
 @pytest.mark.parametrize("code", CODES)

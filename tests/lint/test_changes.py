@@ -210,7 +210,7 @@ def test_what_comes_and_goes_with_the_field_is_judged(
         (f"{TO_TAG}, null=True)", f"{TO_TAG})", ["DSM201", "DSM509"]),
         (f"{TO_TAG})", f"{TO_TAG}, null=True)", ["DSM509"]),
         (f"{TO_TAG})", f"{TO_TAG}, default=1)", ["DSM509"]),
-        (f"{TO_TAG}, null=True)", f"{TO_TAG}, null=True, db_index=False)", ["DSM102", "DSM509"]),
+        (f"{TO_TAG}, null=True)", f"{TO_TAG}, null=True, db_index=False)", ["DSM102", "DSM509", "DSM408"]),
         (
             f"{TO_TAG}, null=True)",
             'models.ForeignKey("store.Customer", models.CASCADE, null=True)',
@@ -226,7 +226,7 @@ def test_what_comes_and_goes_with_the_field_is_judged(
         (
             "models.BigIntegerField(null=True)",
             f'{TO_TAG}, null=True, db_column="probe", db_index=False)',
-            ["DSM509"],
+            ["DSM509", "DSM408"],
         ),
         (
             f"{TO_TAG}, null=True)",

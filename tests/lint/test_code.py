@@ -14,7 +14,7 @@ SETUP = """
 from django.db.migrations.operations.base import Operation
 
 def fill(apps, schema_editor):
-    pass
+    apps.get_model("store", "Order").objects.update(total=0)
 
 class Own(Operation):
     reversible = {reversible}
@@ -33,9 +33,10 @@ class Renamed(migrations.RunPython):
 @pytest.mark.parametrize(
     ("operation", "expected"),
     [
-        ('migrations.RunSQL("SELECT 1", "SELECT 1")', ["DSM405"]),
-        ('migrations.RunSQL("SELECT 1")', ["DSM401", "DSM405"]),
-        ('migrations.RunSQL(["SELECT 1", ("SELECT %s", [1])], reverse_sql="")', ["DSM405"]),
+        ('migrations.RunSQL("SELECT secret()", "SELECT 1")', ["DSM405"]),
+        ('migrations.RunSQL("SELECT secret()")', ["DSM401", "DSM405"]),
+        ('migrations.RunSQL(["SELECT 1", ("SELECT secret(%s)", [1])], reverse_sql="")', ["DSM405"]),
+        ('migrations.RunSQL("SELECT 1")', ["DSM401"]),
         ('migrations.RunSQL(migrations.RunSQL.noop, "DROP TABLE x")', []),
         ('migrations.RunSQL([], "")', []),
         ("migrations.RunPython(fill, fill)", ["DSM402"]),
@@ -62,7 +63,7 @@ def test_an_irreversible_operation_of_another_package_is_flagged(codes: Codes) -
 
 def test_an_irreversible_operation_is_found_inside_a_container_once(project: Project) -> None:
     found = project.operations(
-        'migrations.SeparateDatabaseAndState(database_operations=[migrations.RunSQL("SELECT 1")])'
+        'migrations.SeparateDatabaseAndState(database_operations=[migrations.RunSQL("SELECT f()")])'
     )
     assert [(finding.code, finding.operation) for finding in found] == [
         ("DSM401", "0.0"),

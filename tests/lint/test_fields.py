@@ -37,7 +37,7 @@ FUNCTIONS = (
         ('models.OneToOneField("store.Tag", models.CASCADE, null=True)', ["DSM502"]),
         (
             'models.ForeignKey("store.Tag", models.CASCADE, null=True, db_index=False)',
-            ["DSM502"],
+            ["DSM502", "DSM408"],
         ),
         (
             (

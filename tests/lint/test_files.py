@@ -194,7 +194,11 @@ def test_a_squash_of_a_squash_is_linted_with_all_its_files(project: Project) -> 
 def test_a_squash_whose_replaced_files_are_gone_is_linted(project: Project) -> None:
     project.add("0002_squashed", 'replaces = [("store", "0002_a"), ("store", "0003_b")]\n' + UNSAFE)
     project.add("0004_after", UNSAFE.replace("total_idx", "other"), after="0003_b")
-    assert [f.migration for f in project.findings()] == ["0002_squashed", "0004_after"]
+    assert [(f.migration, f.code) for f in project.findings()] == [
+        ("0002_squashed", "DSM101"),
+        ("0004_after", "DSM101"),
+        ("0004_after", "DSM413"),
+    ]
 
 
 def test_a_computed_list_of_operations_gets_the_line_of_the_class(project: Project) -> None:

@@ -26,8 +26,6 @@ CONTRIB = [
 EXPLAINED = {
     # Drops a column of the live table django_content_type.
     ("contenttypes", "0002_remove_content_type_name", "DSM503"),
-    # Updates permissions of proxy models in one transaction.
-    ("auth", "0011_update_proxy_permissions", "DSM402"),
     # Makes django_site.domain unique, an ordinary ADD CONSTRAINT … UNIQUE.
     ("sites", "0002_alter_domain_unique", "DSM101"),
 }

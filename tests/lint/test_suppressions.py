@@ -44,10 +44,10 @@ def found(project: Project, operations: str) -> list[str]:
         migrations.AddIndex("order", {INDEX}),
         """,
         f"""
-        #safemigrations:ignore dsm101, DSM405 -- 200 rows
+        #safemigrations:ignore dsm101, DSM401 -- 200 rows
         migrations.SeparateDatabaseAndState(
             database_operations=[
-                migrations.RunSQL("SELECT 1", ""),
+                migrations.RunSQL("SELECT 1"),
                 migrations.AddIndex("order", {INDEX}),
             ]
         ),

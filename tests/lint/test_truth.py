@@ -196,7 +196,6 @@ def is_said_to_read_rows(operation: Operation, state: ProjectState) -> bool:
         migration=migration("0002_test", APP_LABEL),
         state=state,
         history=History(),
-        ancestors=frozenset,
         files={},
     )
     codes = {observation.code for _, observation in judge(operation, "0", context)}

@@ -25,7 +25,7 @@ from django_safemigrations.lint.context import Context, Rule
 from django_safemigrations.lint.expressions import field_names, proves_not_null
 from django_safemigrations.lint.finding import Observation
 from django_safemigrations.lint.rules.indexes import names_column
-from django_safemigrations.lint.rules.keys import becomes_key, is_rewritten, key_type
+from django_safemigrations.lint.rules.keys import becomes_key, is_rewritten, key_type, loses_key
 from django_safemigrations.lint.rules.renames import excludes, renamed_column
 from django_safemigrations.lint.rules.upserts import lost_target
 from django_safemigrations.lint.tables import (
@@ -237,8 +237,12 @@ class Change:
         """Unique, db_index and primary_key switched on or off."""
         old, new = self.old, self.new
         names = f'model_name="{self.model.name_lower}", name="{self.name}"'
-        if old.unique and not old.primary_key and not new.unique:
+        # Under another name of the column, no statement of old code works, upsert or not.
+        renamed = self.before.name != self.after.name
+        if old.unique and not old.primary_key and not new.unique and not renamed:
             yield from lost_target([self.name], self.model, self.context)
+        if old.primary_key and not new.primary_key:
+            yield loses_key(self)
         if new.primary_key and not old.primary_key:
             yield becomes_key(self)
         elif new.unique and not new.primary_key and (not old.unique or old.primary_key):
@@ -283,7 +287,8 @@ class Change:
 
     def _like_index_is_rebuilt(self) -> bool:
         old, new = self.before.type or "", self.after.type or ""
-        if not (self.old.db_index or self.old.unique) or not is_text(new):
+        had_one = self.old.db_index or self.old.unique
+        if not had_one or not (self.new.db_index or self.new.unique) or not is_text(new):
             return False
         return any(
             old.startswith(kind) and not new.startswith(kind)

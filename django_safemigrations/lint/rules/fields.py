@@ -10,9 +10,12 @@ from django.db import models
 from django.db.migrations import operations
 from django.db.migrations.state import ModelState
 
-from django_safemigrations.lint.columns import changed_options, column, is_text, type_check
+from django_safemigrations.lint.columns import column, is_text, type_check
 from django_safemigrations.lint.context import Context, Rule
+from django_safemigrations.lint.expressions import field_names
 from django_safemigrations.lint.finding import Observation
+from django_safemigrations.lint.rules.keys import composite_key
+from django_safemigrations.lint.sql.later import sets_default
 from django_safemigrations.lint.tables import (
     has_own_table,
     is_foreign_key,
@@ -20,22 +23,8 @@ from django_safemigrations.lint.tables import (
     related_model,
     table_name,
 )
+from django_safemigrations.lookalikes import twin
 from django_safemigrations.postgres.volatility import volatile_function
-
-OF_THE_TYPE = frozenset(
-    {
-        "arguments",
-        "base_field",
-        "decimal_places",
-        "expression",
-        "max_digits",
-        "max_length",
-        "output_field",
-        "through",
-        "to",
-    }
-)
-"""Options by which two fields of one class differ in more than their names."""
 
 
 def add_field(operation: operations.AddField, context: Context) -> Iterator[Observation]:
@@ -44,12 +33,15 @@ def add_field(operation: operations.AddField, context: Context) -> Iterator[Obse
     field: Any = operation.field
     if model is None or field.many_to_many:
         return
+    if field.primary_key and getattr(field, "field_names", ()):
+        yield composite_key(table_name(model), field)
+        return
     new = column(context.state, model, operation.name, field)
     if new is None:
         return
     table = table_name(model)
     yield from _rewriting(table, new.name, field)
-    if _needs_value(field):
+    if _needs_value(field) and not sets_default(operation, table, new.name, context):
         yield _not_null(table, new.name, field)
     reasons = list(_brought_along(context, model, field, new.type))
     if reasons:
@@ -135,9 +127,17 @@ def _brought_along(
             + (", and every row is validated" if validated else "")
         )
     if field.db_index and not field.unique:
-        yield f"its index is built under SHARE, which blocks writes to {table}"
+        yield f"its index is built {_under(context)} {table}"
     if (field.db_index or field.unique) and is_text(kind):
-        yield "a second (_like) index is built under SHARE"
+        yield f"a second (_like) index is built {_under(context)} {table}"
+
+
+def _under(context: Context) -> str:
+    """Return which lock an index is built under that comes with a new column."""
+    if context.is_atomic():
+        # ADD COLUMN took ACCESS EXCLUSIVE, and the transaction keeps it.
+        return "while ADD COLUMN still holds ACCESS EXCLUSIVE, which blocks reads of and writes to"
+    return "under SHARE, which blocks writes to"
 
 
 def _bare_first(operation: operations.AddField, field: Any) -> str:
@@ -178,6 +178,14 @@ def remove_field(operation: operations.RemoveField, context: Context) -> Iterato
             target = related_model(context.state, model, field)
             if target is not None:
                 sentence += f" The drop takes ACCESS EXCLUSIVE on {table_name(target)}, too."
+    for name, other in model.fields.items():
+        if name != operation.name and other.generated and operation.name in _mentioned(other):
+            yield Observation(
+                "DSM552",
+                f"{table}.{_column_of(other, name)} is generated from {what}: PostgreSQL refuses "
+                "to drop the column, and the migration fails.",
+                f"Remove {model.name}.{name} first, or give it another expression.",
+            )
     if any(_takes_place(model, operation.name, field, *added) for added in _added(context, model)):
         yield Observation(
             "DSM521",
@@ -187,14 +195,15 @@ def remove_field(operation: operations.RemoveField, context: Context) -> Iterato
             "later release.",
         )
         return
-    twin = _same_kind_added(context, model, operation.name, field)
-    if twin is not None:
+    heir = twin(operation.name, field, _added(context, model), context.app_label)
+    if heir is not None:
         yield Observation(
             "DSM305",
-            f"{what} is dropped with its data, and {twin} of the same type is added: this looks "
-            "like a rename. Old code fails, too.",
+            f"{what} is dropped with its data, and {heir}, which looks like it, is added: if this "
+            "is a rename, the data is lost. Old code fails, too.",
             f'If it is one: migrations.RenameField("{model.name_lower}", "{operation.name}", '
-            f'"{twin}"). If not, move the removal into a migration of a later release.',
+            f'"{heir}"), and any other change of it after that. If not, move the removal into a '
+            "migration of a later release.",
         )
         return
     yield Observation(
@@ -204,6 +213,11 @@ def remove_field(operation: operations.RemoveField, context: Context) -> Iterato
         f'database_operations=[{relax}(model_name="{model.name_lower}", '
         f'name="{operation.name}")]), and {drop} in a Contract.',
     )
+
+
+def _mentioned(generated: Any) -> set[str]:
+    expression = generated.expression
+    return {expression} if isinstance(expression, str) else field_names(expression)
 
 
 def _added(context: Context, model: ModelState) -> Iterator[tuple[str, Any]]:
@@ -227,16 +241,6 @@ def _column_of(field: Any, name: str) -> str:
     clone = field.clone()
     clone.set_attributes_from_name(name)
     return str(clone.column)
-
-
-def _same_kind_added(context: Context, model: ModelState, name: str, old: Any) -> str | None:
-    for added, field in context.fields_added(model.name_lower):
-        if added == name or type(field) is not type(old):
-            continue
-        differing = changed_options(context.state, model, old, field)
-        if not differing & OF_THE_TYPE:
-            return added
-    return None
 
 
 RULES: dict[type, Rule] = {

@@ -66,6 +66,28 @@ def is_rewritten(change: Any) -> bool:
     return not all(split(kind)[0] in text for kind in (change.before.type, change.after.type))
 
 
+def composite_key(table: str, field: Any) -> Observation:
+    """Judge a composite primary key that a table is to get later: Django does nothing for it."""
+    named = ", ".join(field.field_names)
+    return Observation(
+        "DSM533",
+        f"Django adds no composite primary key to a table that is there: ({named}) of {table} stays "
+        "without one, and without the unique index that the models rely on.",
+        f"Create a new table with the key and move the rows over, or add a UniqueConstraint on "
+        f"({named}) and leave the primary key where it is.",
+    )
+
+
+def loses_key(change: Any) -> Observation:
+    """Judge a column that is the primary key no more."""
+    return Observation(
+        "DSM533",
+        f"{change.column} is no longer the primary key: its index, and every foreign key to it, go "
+        "under ACCESS EXCLUSIVE, while old code goes on looking rows up by it.",
+        BESIDE,
+    )
+
+
 def becomes_key(change: Any) -> Observation:
     """Judge a column that becomes the primary key."""
     return Observation(

@@ -10,6 +10,7 @@ from django.db.migrations.state import ModelState
 
 from django_safemigrations.lint.context import Context, Rule
 from django_safemigrations.lint.finding import Observation
+from django_safemigrations.lint.sql.later import sets_default
 from django_safemigrations.lint.tables import (
     foreign_keys_to,
     many_to_many_to,
@@ -138,7 +139,7 @@ def alter_order_with_respect_to(
     before = model.options.get("order_with_respect_to")
     after = operation.order_with_respect_to
     table = table_name(model)
-    if after and not before:
+    if after and not before and not sets_default(operation, table, "_order", context):
         yield Observation(
             "DSM501",
             f"The new column {table}._order is NOT NULL and Django drops its default: every INSERT "

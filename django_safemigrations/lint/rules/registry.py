@@ -8,19 +8,23 @@ from django.db import migrations
 from django.db.migrations.operations.base import Operation
 
 from django_safemigrations.lint.context import Context, Rule, our_name
-from django_safemigrations.lint.finding import Observation
+from django_safemigrations.lint.finding import Observation, on_table
 from django_safemigrations.lint.rules import (
     changes,
     code,
     constraints,
     fields,
+    history_transactions,
     indexes,
     models,
+    python,
     renames,
+    sql,
     stages,
 )
 from django_safemigrations.lint.states import move
-from django_safemigrations.phases import Phase
+from django_safemigrations.lint.tables import table_name
+from django_safemigrations.phases import PHASES, Phase
 
 RULES: dict[type, Rule] = {
     **indexes.RULES,
@@ -29,8 +33,12 @@ RULES: dict[type, Rule] = {
     **fields.RULES,
     **changes.RULES,
     **renames.RULES,
-    **code.RULES,
+    **python.RULES,
+    **sql.RULES,
 }
+
+NAMING_FIELDS = (migrations.AlterField, migrations.RemoveField, migrations.RenameField)
+NAMING = (*NAMING_FIELDS, migrations.DeleteModel, migrations.RenameModel)
 
 Judged = tuple[str, Observation]
 """The position of an operation, nested as ``"3.0"``, and what was seen in it."""
@@ -51,15 +59,26 @@ def judge(
             yield position, observation
     if nested is not None:
         own = getattr(operation, "phase", None)
-        inner = Phase(own) if own is not None else phase
+        inner = Phase(own) if own in PHASES else phase
         yield from _judge_nested(nested, position, context, inner)
         return
     try:
         observations = list(_observe(operation, context, phase))
     except Exception as error:  # noqa: BLE001 - custom fields and operations run code of their own
         observations = [_not_judged(operation, error)]
+    table = _table(operation, context) if observations else ""
     for observation in observations:
-        yield position, observation
+        yield position, on_table(observation, table)
+    history_transactions.note(operation, position, context, observations)
+
+
+def _table(operation: Operation, context: Context) -> str:
+    """Return the table of the model that an operation names; empty if it names none."""
+    for attribute in ("model_name", "old_name", "name"):
+        name = getattr(operation, attribute, None)
+        if isinstance(name, str) and (model := context.find_model(name)) is not None:
+            return table_name(model)
+    return ""
 
 
 def _judge_nested(
@@ -68,6 +87,9 @@ def _judge_nested(
     before = context.state
     try:
         for index, operation in enumerate(nested):
+            if (missing := _missing(operation, context)) is not None:
+                yield f"{position}.{index}", missing
+                return
             yield from judge(operation, f"{position}.{index}", context, phase)
             if index < len(nested) - 1 and _changes_state(operation):
                 if context.state is before:
@@ -81,6 +103,33 @@ def _judge_nested(
         context.state = before
 
 
+def _missing(operation: Operation, context: Context) -> Observation | None:
+    """Return that an operation inside a container names what the state doesn't have.
+
+    Operations of the file's own list are applied to the state, where that shows.
+    """
+    if not isinstance(operation, NAMING) or not context.complete:
+        return None
+    attribute = next(a for a in ("model_name", "old_name", "name") if hasattr(operation, a))
+    model_name = str(getattr(operation, attribute))
+    model = context.state.models.get((context.app_label, model_name.lower()))
+    what = f"{context.app_label}.{model_name}"
+    if model is not None:
+        if not isinstance(operation, NAMING_FIELDS):
+            return None
+        field = getattr(operation, "old_name", getattr(operation, "name", ""))
+        if field in model.fields:
+            return None
+        what = f"{what}.{field}"
+    return Observation(
+        "DSM904",
+        f"{type(operation).__name__} names {what}, which the state before it doesn't have: migrate "
+        "fails.",
+        "If an earlier operation took it out of the state, drop what is left in the database by "
+        "DropColumn or DropTable, or by RunSQL.",
+    )
+
+
 def _changes_state(operation: Operation) -> bool:
     if isinstance(operation, migrations.RunSQL):
         return bool(operation.state_operations)
@@ -91,6 +140,7 @@ def _observe(operation: Operation, context: Context, phase: Phase | None) -> Ite
     if our_name(operation) is not None:
         yield from stages.judge_stage(operation, phase, context)
         return
+    context.phase = phase
     for cls in type(operation).__mro__:
         rule = RULES.get(cls)
         if rule is not None and _runs_as(operation, cls):

@@ -15,12 +15,22 @@ from django_safemigrations.lint.finding import Observation
 from django_safemigrations.lint.rules import upserts
 from django_safemigrations.lint.rules.indexes import NOT_ATOMIC, in_transaction
 from django_safemigrations.lint.tables import is_foreign_key, table_name
-from django_safemigrations.operations.values import is_volatile_value
 from django_safemigrations.phases import Phase
 from django_safemigrations.postgres.type_changes import Serves, serves_both
 from django_safemigrations.postgres.volatility import volatile_function
 
 CONTENT_TYPES = ("contenttypes", "contenttype")
+FOR_OLD_CODE = {
+    "DropColumn": "still reads and writes",
+    "DropTable": "still reads and writes",
+    "DropSyncedColumns": "still reads and writes the old columns of",
+    "DropReplacedColumn": "still relies on the two columns being kept equal of",
+    "DropKeyColumns": "still relies on the two keys being kept equal of",
+    "DropOldNameView": "still uses the old name of",
+    "StopFillingNulls": "still writes NULL to",
+    "MergeContentTypes": "still looks up the old content type of",
+}
+"""Stages that end what is there for old code alone, and what old code does with it."""
 
 
 def judge_stage(stage: Any, phase: Phase | None, context: Context) -> Iterator[Observation]:
@@ -40,7 +50,7 @@ def judge_stage(stage: Any, phase: Phase | None, context: Context) -> Iterator[O
         )
     if name == "SetNotNull" and phase is not Phase.CONTRACT:
         yield from _old_writers(stage, context)
-    if name in ("DropColumn", "DropTable") and phase is not Phase.CONTRACT:
+    if name in FOR_OLD_CODE and phase is not Phase.CONTRACT:
         yield _dropped_early(name, stage)
     if name == "AddColumn":
         yield from _new_column(stage, context)
@@ -74,10 +84,11 @@ def _halves(name: str, stage: Any, context: Context) -> Iterator[tuple[str, ...]
 
 
 def _dropped_early(name: str, stage: Any) -> Observation:
-    told = ".".join(filter(None, (stage.model_name, stage.name)))
+    told = ".".join(filter(None, (stage.model_name, getattr(stage, "name", ""))))
     return Observation(
         "DSM520",
-        f"{name} runs while old code still reads and writes {told}: its statements fail.",
+        f"{name} runs while old code {FOR_OLD_CODE[name]} {told}: its statements fail, or their "
+        "values are lost.",
         f"Move {name} into a Contract, in a migration of its own.",
     )
 
@@ -128,6 +139,9 @@ def _field_added(stage: Any, context: Context) -> Any:
 
 
 def _new_column(stage: Any, context: Context) -> Iterator[Observation]:
+    # Whoever has such a stage in a file has imported the operations; most runs never do.
+    from django_safemigrations.operations.values import is_volatile_value
+
     model, field = context.used_model(stage.model_name), _field_added(stage, context)
     if model is None or field is None or stage.empty:
         return
@@ -219,10 +233,9 @@ def _missing_half(name: str, stage: Any, context: Context) -> Iterator[Observati
         # The chain's first half may have been folded into the squash that creates the table.
         return
     first = stage.finishes
-    ancestors = context.ancestors()
     for half in _halves(first, stage, context):
         key = context.history.begun.get(half)
-        if key == context.key or key in ancestors:
+        if key is not None and (key == context.key or context.depends_on(key)):
             continue
         key = key or _file_with(half, context)
         if key is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TextIO, cast
 
 from django.core.management.commands import migrate
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -10,13 +10,11 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_safemigrations import ledger
 from django_safemigrations.backfill.report import reporting_to
 from django_safemigrations.conf import get_settings
+from django_safemigrations.management.display import Display
 from django_safemigrations.management.looking import Looking
 from django_safemigrations.management.running import Running
-from django_safemigrations.management.targets import (
-    parse_resolutions,
-    parse_waivers,
-    usage,
-)
+from django_safemigrations.management.targets import parse_resolutions, parse_waivers, usage
+from django_safemigrations.management.workers import Silence
 from django_safemigrations.models import PendingContract
 from django_safemigrations.postgres.locks import guarded_execution
 from django_safemigrations.postgres.session import migrator_lock, refuse_transaction_pooling
@@ -50,7 +48,11 @@ class Command(Looking, Running):
                 # Django's own; what it unrecords stays pending in the ledger if it is owed.
                 migrate.Command.handle(self, **options)
                 return 0
-            with guarded_execution(connection) as guard, reporting_to(self._backfill_line):
+            with (
+                guarded_execution(connection) as guard,
+                Display(cast("TextIO", self.stdout)) as display,
+                reporting_to(display if self.verbosity >= 1 else Silence()),
+            ):
                 if options["rollback"] is not None:
                     return self._roll_back(connection, guard)
                 return self._migrate(connection, guard)
@@ -68,8 +70,3 @@ class Command(Looking, Running):
             self.line(f"Resolved {dotted(key)}: {reason}")
         self.document["resolved"] = [dotted(key) for key in self.resolutions]
         return 0
-
-    def _backfill_line(self, text: str) -> None:
-        if self.verbosity >= 1:
-            self.stdout.write(f"\n    {text}", ending="")
-            self.stdout.flush()
