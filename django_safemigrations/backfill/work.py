@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextvars import ContextVar
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -116,47 +114,3 @@ class Work(Protocol):
 def escaped(sql: str) -> str:
     """Double the percent signs of SQL that goes through parameter interpolation."""
     return sql.replace("%", "%%")
-
-
-@dataclass(frozen=True)
-class Reference:
-    """The operation that runs: what another process finds it by.
-
-    Attributes:
-        app_label: the migration's app.
-        migration: its name.
-        position: index of the operation in the migration, nested as "3.0".
-        backwards: whether it is being taken back.
-    """
-
-    app_label: str
-    migration: str
-    position: str
-    backwards: bool = False
-
-    def as_json(self) -> Mapping[str, Any]:
-        """Return it as it is stored."""
-        return {
-            "app_label": self.app_label,
-            "migration": self.migration,
-            "position": self.position,
-            "backwards": self.backwards,
-        }
-
-
-_running: ContextVar[Reference | None] = ContextVar("running", default=None)
-
-
-def running_operation() -> Reference | None:
-    """Return what the executor is running, None outside of a migration that it knows."""
-    return _running.get()
-
-
-@contextlib.contextmanager
-def operation_runs(reference: Reference | None) -> Iterator[None]:
-    """Say inside the block which operation is being run."""
-    token = _running.set(reference)
-    try:
-        yield
-    finally:
-        _running.reset(token)

@@ -44,7 +44,7 @@ HAZARDS = (
         name="row-by-row-queries",
         title="A data migration sends a query for each row of a table",
         severity=Severity.WARNING,
-        work=Work.REWRITE,
+        work=Work.UPDATE,
         why=(
             "A query inside a loop over a table is a round trip for each row: reading a relation, "
             "`get()`, `create()`, `save(update_fields=…)`, `delete()`. At half a millisecond each, "
@@ -93,7 +93,7 @@ def fill(apps, schema_editor):
         name="stale-rows-written-back",
         title="save() in a loop writes every column back as it was when the row was read",
         severity=Severity.WARNING,
-        work=Work.REWRITE,
+        work=Work.UPDATE,
         remains="what requests write between the loop's read and its save() is lost",
         why=(
             "Without `update_fields`, `save()` writes all columns. The loop has read them before "
@@ -301,7 +301,7 @@ def mark(apps, schema_editor):
         name="schema-and-data-mixed",
         title="Schema and data are changed in one transaction",
         severity=Severity.ERROR,
-        work=Work.REWRITE,
+        work=Work.UPDATE,
         remains="ALTER TABLE may fail on pending trigger events",
         why=(
             "PostgreSQL keeps every lock until the commit. `AddField` before `RunPython` holds "
@@ -490,7 +490,7 @@ def add(apps, schema_editor):
         name="rows-saved-unchanged",
         title="A data migration saves rows unchanged, for code that doesn't run there",
         severity=Severity.WARNING,
-        work=Work.REWRITE,
+        work=Work.UPDATE,
         remains="it doesn't do what it was written for",
         why=(
             "`for order in Order.objects.all(): order.save()` is written so that `save()` or a "

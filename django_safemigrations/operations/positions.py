@@ -10,8 +10,6 @@ from typing import Any
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.base import Operation
 
-from django_safemigrations.backfill.work import running_operation
-
 
 @dataclass(frozen=True)
 class Position:
@@ -50,9 +48,6 @@ def position_of(operation: Operation, app_label: str) -> Position:
         for index, other in walked(found):
             if other is operation:
                 return Position(app_label, name.removeprefix(before), index)
-    running = running_operation()
-    if running is not None:
-        return Position(running.app_label, running.migration, running.position)
     return Position(app_label, "", "", operation.describe())
 
 

@@ -82,3 +82,20 @@ def test_an_operation_whose_judgement_fails_is_said_not_to_be_inspected(project:
     )
     assert [finding.code for finding in found] == ["DSM405"]
     assert "needs a connection" in found[0].message
+
+
+def test_a_field_that_cannot_be_taken_apart_ends_nothing(project: Project) -> None:
+    setup = """
+class Odd(models.IntegerField):
+    def deconstruct(self):
+        raise RuntimeError("odd")
+"""
+    found = project.operations(
+        'migrations.AlterField("order", "total", Odd(null=True)),'
+        'migrations.RemoveIndex("order", "order_reference_idx")',
+        setup=setup,
+    )
+    codes = [finding.code for finding in found if finding.operation == "0"]
+    assert codes
+    assert set(codes) <= {"DSM405", "DSM904"}
+    assert "DSM102" in [finding.code for finding in found if finding.operation == "1"]

@@ -64,12 +64,12 @@ def judge(
         return
     try:
         observations = list(_observe(operation, context, phase))
+        history_transactions.note(operation, position, context, observations)
     except Exception as error:  # noqa: BLE001 - custom fields and operations run code of their own
         observations = [_not_judged(operation, error)]
     table = _table(operation, context) if observations else ""
     for observation in observations:
         yield position, on_table(observation, table)
-    history_transactions.note(operation, position, context, observations)
 
 
 def _table(operation: Operation, context: Context) -> str:
