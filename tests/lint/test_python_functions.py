@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ OF_FUNCTIONS = ("DSM402", "DSM405", *(f"DSM7{number:02}" for number in range(1, 
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, set[str]]]:
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     """All cases as one long history of one app, linted once."""
     patch = pytest.MonkeyPatch()
     root = Path(tmp_path_factory.mktemp("functions"))
@@ -42,7 +41,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, set[st
     for name in [name for name in sys.modules if name.split(".")[0] == "store"]:
         del sys.modules[name]
     patch.undo()
-    yield codes
+    return codes
 
 
 def test_there_are_enough_cases_each_with_a_name_of_its_own() -> None:
