@@ -210,7 +210,11 @@ def test_what_comes_and_goes_with_the_field_is_judged(
         (f"{TO_TAG}, null=True)", f"{TO_TAG})", ["DSM201", "DSM509"]),
         (f"{TO_TAG})", f"{TO_TAG}, null=True)", ["DSM509"]),
         (f"{TO_TAG})", f"{TO_TAG}, default=1)", ["DSM509"]),
-        (f"{TO_TAG}, null=True)", f"{TO_TAG}, null=True, db_index=False)", ["DSM102", "DSM509", "DSM408"]),
+        (
+            f"{TO_TAG}, null=True)",
+            f"{TO_TAG}, null=True, db_index=False)",
+            ["DSM102", "DSM509", "DSM408"],
+        ),
         (
             f"{TO_TAG}, null=True)",
             'models.ForeignKey("store.Customer", models.CASCADE, null=True)',
