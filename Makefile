@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 PYTEST_ARGS ?=
-# How many processes share the tests: a number, or auto for one a core.
+# How many processes share the tests: a number, or auto for one a core, four at most.
 PYTEST_WORKERS ?= auto
 NOX_ARGS ?=
 
@@ -21,7 +21,7 @@ help:
 	@echo "make clean   remove what these targets made"
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --maxprocesses 4 $(PYTEST_ARGS)
 
 demo: $(VENV)/.test
 	$(BIN)/python -m testproject.demo
