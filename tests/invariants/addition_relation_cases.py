@@ -113,6 +113,8 @@ NEW_RELATION_CASES = [
     related(
         "foreign key without an index",
         lambda c: to(c, null=True, db_index=False),
+        plain=("DSM408", "DSM502"),
+        hazards=("DSM408",),
         extra=True,
     ),
     related(

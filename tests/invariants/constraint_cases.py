@@ -136,7 +136,13 @@ ADDED = [
     added("table in a schema", unique("code"), table=QUALIFIED),
     added("index in a schema", unique("code", include=["number"]), table=QUALIFIED),
     added("schema of mixed case", expression(Lower("code")), table=QUALIFIED_MIXED),
-    added("long table name", unique("code", name="n" * 70), table=LONG),
+    added(
+        "long table name",
+        unique("code", name="n" * 70),
+        table=LONG,
+        hazards=("DSM553",),
+        plain_hazards=("DSM507", "DSM553"),
+    ),
     added("two in one run", unique("code"), unique("number", name="order_number")),
     added("empty table", unique("code"), rows=0),
 ]
@@ -250,7 +256,13 @@ CHECKS = [
     ),
     checked("table of mixed case", check(POSITIVE, name="Order Check"), table=MIXED),
     checked("table in a schema", check(POSITIVE), table=QUALIFIED),
-    checked("long name", check(POSITIVE, name="c" * 70), table=LONG),
+    checked(
+        "long name",
+        check(POSITIVE, name="c" * 70),
+        table=LONG,
+        hazards=("DSM553",),
+        plain_hazards=("DSM507", "DSM553"),
+    ),
     checked("two in one run", check(POSITIVE), check(Q(high__gt=0), name="order_high")),
     checked("empty table", check(POSITIVE), rows=0),
     constraints(

@@ -219,8 +219,8 @@ TO_MANY_CASES = [
         one,
         lambda: key(db_index=False),
         change=TO_MANY,
-        plain=("DSM509", "DSM515"),
-        hazards=("DSM515",),
+        plain=("DSM408", "DSM509", "DSM515"),
+        hazards=("DSM515", "DSM408"),
         extra=True,
     ),
     relation(
