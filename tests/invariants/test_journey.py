@@ -17,7 +17,6 @@ from tests.kit.journey import FreshJourney, Journey
 from tests.kit.prepared import Prepared, content, plain_on_a_fresh_database
 from tests.kit.schema import diff
 
-
 OF_THE_FILE = {"DSM406"}
 """What operations do to each other in one transaction, beside each one's own hazard."""
 
