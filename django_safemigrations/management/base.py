@@ -9,7 +9,7 @@ from argparse import ArgumentParser
 from collections.abc import Iterable
 from typing import Any
 
-from django.core.management.base import CommandError, SystemCheckError, no_translations
+from django.core.management.base import CommandError, no_translations
 from django.core.management.commands import migrate
 from django.db import DatabaseError, InterfaceError
 from django.db.migrations import Migration
@@ -27,6 +27,7 @@ from django_safemigrations.exceptions import (
     SafeMigrationsError,
     SettingsError,
 )
+from django_safemigrations.management.checked import CheckedCommand
 from django_safemigrations.management.exit_codes import FAILED, UNMET, USAGE
 from django_safemigrations.phases import Phase
 
@@ -44,7 +45,7 @@ USAGE_ERRORS = (
 )
 
 
-class SafeMigrateBase(migrate.Command):
+class SafeMigrateBase(CheckedCommand, migrate.Command):
     """Django's migrate command, with exit codes that say what happened.
 
     Attributes:
@@ -109,14 +110,6 @@ class SafeMigrateBase(migrate.Command):
             help="Says of a pending contract that its work was done by hand.",
         )
         parser.add_argument("--format", choices=("text", "json"), default="text")
-
-    def check(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the system checks; what they find is a usage error."""
-        try:
-            return super().check(*args, **kwargs)
-        except SystemCheckError as error:
-            error.returncode = USAGE
-            raise
 
     @no_translations
     def handle(self, *_: Any, **options: Any) -> None:

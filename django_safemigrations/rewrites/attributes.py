@@ -15,6 +15,7 @@ from django_safemigrations.operations import (
     SetColumnComment,
 )
 from django_safemigrations.phases import Phase
+from django_safemigrations.postgres.generated import computed_by
 from django_safemigrations.rewrites.chain import Chain, Plain, Step
 from django_safemigrations.rewrites.context import Context
 
@@ -136,7 +137,7 @@ def _expand(
 
 def alter_generated(context: Context, operation: AlterField, old: Any) -> list[Step]:
     """Leave a generated column to Django, and say what Django will refuse."""
-    if _computed_by(old) == _computed_by(operation.field):
+    if computed_by(old) == computed_by(operation.field):
         return [Plain(operation)]
     name = f"{context.app_label}.{operation.model_name}.{operation.name}"
     return [
@@ -147,7 +148,3 @@ def alter_generated(context: Context, operation: AlterField, old: Any) -> list[S
             "the code over, and remove this one in the next release.",
         )
     ]
-
-
-def _computed_by(field: Any) -> object:
-    return (field.expression, field.db_persist) if getattr(field, "generated", False) else None

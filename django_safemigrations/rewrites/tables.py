@@ -189,67 +189,57 @@ def _of_shared_tables(operation: RenameModel, context: Context) -> list[RenameMo
 def alter_model_table(operation: AlterModelTable, context: Context) -> list[Step]:
     """Stage an AlterModelTable that changes the table's name."""
     model = context.model(operation.name)
-    changes = _changes(context, [operation], {model.name: model.name})
-    if not changes.renamed:
-        return [Plain(operation)]
-    taken = _taken_again(changes, context)
-    if taken:
-        note = (
-            f"The table of {context.app_label}.{model.name} is renamed in place (DSM505): this run "
-            f"gives its name {taken} to another model, so old code can't go on using it. Change "
-            "db_table in one release, and add the other model in the next."
-        )
-        return [Plain(operation, note)]
-    return [
-        Chain(
-            title=f"rename the table of {context.app_label}.{model.name}",
-            name=f"rename_table_{model.name}".lower(),
-            expand=(Expand(state_operations=[operation], database_operations=changes.expand),),
-            contract=(Contract(database_operations=changes.contract),),
-            why=WHY,
-            after=AFTER,
-        )
-    ]
+    return _behind_view(
+        operation,
+        context,
+        model.name,
+        title=f"rename the table of {context.app_label}.{model.name}",
+        name=f"rename_table_{model.name}",
+    )
 
 
 def rename_many_to_many(operation: RenameField, context: Context) -> list[Step]:
     """Stage a RenameField of a ManyToManyField whose table is renamed with it."""
-    model = context.model(operation.model_name)
-    changes = _changes(context, [operation], {model.name: model.name})
     old, new = operation.old_name, operation.new_name
-    if not changes.renamed or _taken_again(changes, context):
-        return [Plain(operation)]
-    return [
-        Chain(
-            title=f"rename {context.app_label}.{operation.model_name}: {old} to {new}",
-            name=f"rename_{operation.model_name}_{old}_to_{new}".lower(),
-            expand=(Expand(state_operations=[operation], database_operations=changes.expand),),
-            contract=(Contract(database_operations=changes.contract),),
-            why=WHY,
-            after=AFTER,
-        )
-    ]
+    return _behind_view(
+        operation,
+        context,
+        context.model(operation.model_name).name,
+        title=f"rename {context.app_label}.{operation.model_name}: {old} to {new}",
+        name=f"rename_{operation.model_name}_{old}_to_{new}",
+    )
 
 
 def rename_table_of_field(operation: AlterField, context: Context) -> list[Step]:
     """Stage an AlterField that gives a ManyToManyField's table another name."""
-    model = context.model(operation.model_name)
-    changes = _changes(context, [operation], {model.name: model.name})
+    return _behind_view(
+        operation,
+        context,
+        context.model(operation.model_name).name,
+        title=f"rename the table of {context.app_label}.{operation.model_name}.{operation.name}",
+        name=f"rename_table_{operation.model_name}_{operation.name}",
+    )
+
+
+def _behind_view(
+    operation: Operation, context: Context, model: str, *, title: str, name: str
+) -> list[Step]:
+    """Stage one operation that gives tables of a model, which keeps its name, other names."""
+    changes = _changes(context, [operation], {model: model})
     if not changes.renamed:
         return [Plain(operation)]
-    title = f"{context.app_label}.{operation.model_name}.{operation.name}"
     taken = _taken_again(changes, context)
     if taken:
         note = (
-            f"The table of {title} is renamed in place (DSM505): this run gives its name {taken} "
-            "to something else, so old code can't go on using it. Change db_table in one release, "
-            "and use the name again in the next."
+            f"{title[0].upper()}{title[1:]}: it is done in place (DSM505), since this run gives "
+            f"the old name {taken} to something else, so old code can't go on using it. Make one "
+            "of the two changes in this release, and the other in the next."
         )
         return [Plain(operation, note)]
     return [
         Chain(
-            title=f"rename the table of {title}",
-            name=f"rename_table_{operation.model_name}_{operation.name}".lower(),
+            title=title,
+            name=name.lower(),
             expand=(Expand(state_operations=[operation], database_operations=changes.expand),),
             contract=(Contract(database_operations=changes.contract),),
             why=WHY,

@@ -186,3 +186,13 @@ def test_what_a_contract_touches_leaves_room_for_new_columns(case_app: None) -> 
     assert migration_footprint(later, before.clone()).touches(left) is None
     later.operations = [RenameField("Purchase", "n", "m")]
     assert migration_footprint(later, before.clone()).touches(left) == "caseapp_purchase.n"
+
+
+def test_a_relation_whose_old_name_is_taken_again_is_renamed_in_place_and_that_is_told() -> None:
+    first, _ = steps(
+        RenameField("order", "tags", "labels"),
+        AddField("order", "tags", models.ManyToManyField("shop.Tag", "+")),
+    )
+    assert isinstance(first, Plain)
+    assert "DSM505" in first.note
+    assert "shop_order_tags" in first.note

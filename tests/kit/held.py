@@ -43,7 +43,7 @@ LOCKS = """
 
 
 @dataclass
-class Held:
+class LockWatch:
     """What was seen.
 
     Attributes:
@@ -62,7 +62,7 @@ class Held:
 
 
 @contextmanager
-def observe_held(held: Held) -> Iterator[None]:
+def observe_held(held: LockWatch) -> Iterator[None]:
     """Look at every statement of `default` until the block ends.
 
     Args:
@@ -119,7 +119,7 @@ def runs_alone(text: str) -> bool:
     return "CONCURRENTLY" in text.upper() or first_word(text) in ALONE
 
 
-def measured(own: psycopg.Connection[Any], held: Held) -> dict[int, tuple[int, int]]:
+def measured(own: psycopg.Connection[Any], held: LockWatch) -> dict[int, tuple[int, int]]:
     """Return how many rows of each table this transaction has read, and which file holds it."""
     with own.cursor() as cursor:
         rows = cursor.execute(MEASURED, [list(held.tables)]).fetchall()

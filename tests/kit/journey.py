@@ -13,7 +13,7 @@ from django.db import connection
 from django_safemigrations.phases import Phase, migration_phase
 from tests.kit import chain as chains
 from tests.kit.case import LABEL, Generation
-from tests.kit.held import Held, observe_held
+from tests.kit.held import LockWatch, observe_held
 from tests.kit.prepared import Content, Prepared
 from tests.kit.probe import probe
 from tests.kit.statements import watch_changes
@@ -67,8 +67,8 @@ class Journey:
     back: Leg = field(default_factory=Leg)
     again: Leg = field(default_factory=Leg)
     finally_: Leg = field(default_factory=Leg)
-    held_back: Held = field(default_factory=Held)
-    held: Held = field(default_factory=Held)
+    held_back: LockWatch = field(default_factory=LockWatch)
+    held: LockWatch = field(default_factory=LockWatch)
 
 
 def travel(prepared: Prepared, *, short: bool = False) -> Journey:
@@ -81,7 +81,7 @@ def travel(prepared: Prepared, *, short: bool = False) -> Journey:
     journey = Journey(prepared)
     expands = prepared.expands
 
-    def watched(held: Held, work: Callable[[], None]) -> Callable[[], None]:
+    def watched(held: LockWatch, work: Callable[[], None]) -> Callable[[], None]:
         def run() -> None:
             with observe_held(held):
                 work()

@@ -24,7 +24,7 @@ from tests.kit.databases import (
     sessions_in,
 )
 from tests.kit.forks import fork, wait_for
-from tests.kit.held import Held, observe_held
+from tests.kit.held import LockWatch, observe_held
 from tests.kit.kill import run_killed, wait_until
 from tests.kit.locks import Observed, observe_locks
 from tests.kit.pooler import transaction_pooler
@@ -371,7 +371,7 @@ class TestLocks:
 
 class TestHeld:
     def test_rows_read_or_rewritten_under_a_lock_are_seen(self, database: Any) -> None:
-        held = Held()
+        held = LockWatch()
         with connection.cursor() as cursor:
             cursor.execute("CREATE TABLE t (a int); INSERT INTO t SELECT generate_series(1, 9)")
             with observe_held(held):
@@ -384,7 +384,7 @@ class TestHeld:
         assert what == ["t is rewritten", "t is read (9 rows)", "t is read (9 rows)"]
 
     def test_what_makes_nobody_wait_is_no_problem(self, database: Any) -> None:
-        held = Held()
+        held = LockWatch()
         with connection.cursor() as cursor:
             cursor.execute("CREATE TABLE t (a int); INSERT INTO t SELECT generate_series(1, 9)")
             with observe_held(held):

@@ -39,6 +39,7 @@ from django_safemigrations.lint.tables import (
 )
 from django_safemigrations.lint.types import rebuilds_indexes, rewrites
 from django_safemigrations.phases import Phase, operation_phase
+from django_safemigrations.postgres.generated import computed_by
 
 ALL_WAIT = "every statement on it waits, reads included"
 
@@ -52,7 +53,7 @@ def alter_field(operation: operations.AlterField, context: Context) -> Iterator[
         return
     if not field_changes(context.state, model, operation.name, old, new):
         return
-    if _computed_by(old) != _computed_by(new):
+    if computed_by(old) != computed_by(new):
         yield _refused(
             f"how {model.name}.{operation.name} is computed",
             "Add a generated field with the new expression under another name, and remove this "
@@ -447,11 +448,6 @@ def _other_through(
             "Add a second ManyToManyField for the new through model, copy the rows in batches, "
             "and remove this one in a later release.",
         )
-
-
-def _computed_by(field: Any) -> object:
-    """Return what Django's schema editor can't change about a generated column."""
-    return (field.expression, field.db_persist) if field.generated else None
 
 
 def _refused(what: str, hint: str) -> Observation:

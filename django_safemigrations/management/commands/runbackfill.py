@@ -9,9 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, TextIO, cast
 
 from django.core.management.base import (
-    BaseCommand,
     CommandError,
-    SystemCheckError,
     no_translations,
 )
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connections
@@ -37,6 +35,7 @@ from django_safemigrations.management.backfills import (
     backfill_lines,
     documents_of,
 )
+from django_safemigrations.management.checked import CheckedCommand
 from django_safemigrations.management.display import Display
 from django_safemigrations.management.exit_codes import FAILED, PENDING, USAGE
 from django_safemigrations.management.targets import usage
@@ -52,7 +51,7 @@ SAID = {
 }
 
 
-class Command(BaseCommand):
+class Command(CheckedCommand):
     """The runbackfill command."""
 
     help = (
@@ -103,14 +102,6 @@ class Command(BaseCommand):
         orders.add_argument("--list", action="store_true", help="Shows the backfills, and ends.")
         parser.add_argument("--reason", default="", help="Why; kept by the ledger.")
         parser.add_argument("--format", choices=("text", "json"), default="text")
-
-    def check(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the system checks; what they find is a usage error."""
-        try:
-            return super().check(*args, **kwargs)
-        except SystemCheckError as error:
-            error.returncode = USAGE
-            raise
 
     @no_translations
     def handle(self, *_: Any, **options: Any) -> None:
