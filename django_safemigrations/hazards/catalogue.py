@@ -16,6 +16,7 @@ from django_safemigrations.hazards import (
     leftovers,
     not_null,
     python,
+    python_rows,
     refused,
     relations,
     removals,
@@ -60,6 +61,7 @@ GROUPS = (
     sql_locks,
     sql_meaning,
     python,
+    python_rows,
 )
 
 CATALOGUE: dict[str, Hazard] = {
