@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -155,8 +156,14 @@ class TestSharing:
 
     def test_two_processes_fill_every_row_once(self, database: BaseDatabaseWrapper) -> None:
         made(database)
-        children = [fork(lambda: _assert_positive(work())) for _ in range(2)]
-        ended = [wait_for(*child) for child in children]
+        # However late one of them starts: nobody fills a row before both hold a range.
+        both = multiprocessing.get_context("fork").Barrier(2, timeout=60)
+
+        def child() -> None:
+            with before(is_batch, both.wait, nth=1):
+                assert work() > 0
+
+        ended = [wait_for(*each) for each in [fork(child), fork(child)]]
         assert not any(child.error for child in ended), ended
         assert touches(database) == (ROWS, ROWS)
         assert state(stored(database)) is State.FINISHED
@@ -195,11 +202,7 @@ class TestSharing:
         assert left(database) == 0
 
 
-def _assert_positive(number: int) -> None:
-    assert number > 0
-
-
-def before(look: Callable[[str], bool], act: Callable[[], None], nth: int = 3) -> Any:
+def before(look: Callable[[str], bool], act: Callable[[], object], nth: int = 3) -> Any:
     """Act before the n-th statement of a kind, once."""
     seen = itertools.count(1)
 

@@ -130,7 +130,8 @@ class Pooler:
             with client:
                 if self._greet(client):
                     self._relay(client)
-        except (ConnectionError, OSError):
+        except (ConnectionError, OSError, ValueError):
+            # The proxy ends and closes its sessions: select() then finds a descriptor of -1.
             return
 
     def _greet(self, client: socket.socket) -> bool:
