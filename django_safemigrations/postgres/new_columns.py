@@ -14,8 +14,14 @@ from typing import Any
 from django.db.models import NOT_PROVIDED
 
 from django_safemigrations.exceptions import UnsupportedChange, ViolatingRows
+from django_safemigrations.postgres import domains
 from django_safemigrations.postgres.catalog import Table, quote
 from django_safemigrations.postgres.runner import Runner
+
+OTHER_THAN_DOMAIN = (
+    "Give the field the type under the domain, and its constraint as a CheckConstraint of the "
+    "model, which is added NOT VALID and then validated."
+)
 
 
 def bare(field: Any, *, empty: bool) -> Any:
@@ -95,13 +101,16 @@ def add(runner: Runner, model: Any, field: Any, default: str | None, *, empty: b
         empty: whether rows that are there stay NULL, and only new ones get the default.
 
     Raises:
-        UnsupportedChange: there is a column of that name and another type.
+        UnsupportedChange: there is a column of that name and another type, or its type is a
+            domain with a constraint, for which a large table would be written anew.
 
     Locks: ACCESS EXCLUSIVE for an instant, no scan.
     """
     table = runner.catalog.table(model._meta.db_table)
     there = runner.catalog.column(table, field.column)
     if there is None:
+        kind = field.db_type(runner.connection)
+        domains.refuse_rewrite(runner, table, field.column, kind, OTHER_THAN_DOMAIN)
         statements = add_statements(runner.editor, model, field, default, empty=empty)
     else:
         refuse_another(runner, table, field)

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from django_safemigrations.exceptions import UnsupportedChange
-from django_safemigrations.postgres import definitions, not_null
+from django_safemigrations.postgres import definitions, domains, not_null
 from django_safemigrations.postgres.builds import build_index, drop_invalid
 from django_safemigrations.postgres.catalog import (
     Catalog,
@@ -230,6 +230,9 @@ def refuse_unsupported(runner: Runner, pairs: Pairs) -> None:
                 f"{where} is itself the new column of a change whose old column is still there. "
                 "Finish that one first: manage.py safemigrate --phase contract."
             )
+        both = pairs.conversions.get(source.name)
+        kind = (both.target if both else source).type
+        domains.refuse_rewrite(runner, table, source.name, kind, way_out)
         dependents = runner.catalog.other_dependents(table, source.name)
         if dependents:
             raise UnsupportedChange(

@@ -56,20 +56,34 @@ def test_no_row_is_read_while_a_lock_makes_others_wait(journey: Journey) -> None
     assert journey.held.looks, "no statement was seen"
     # What PostgreSQL can only do under a lock is left to the developer, and said by the linter.
     problems = [] if findings_of(prepared) else journey.held.problems
-    problems = problems + [p for p in journey.held_back.problems if not is_plain_going_back(p)]
+    problems = [p for p in problems if not is_for_small_tables(p)]
+    problems += [
+        p
+        for p in journey.held_back.problems
+        if not is_plain_going_back(p) and not is_for_small_tables(p)
+    ]
     assert problems == [], prepared.explain(problems)
 
 
 def is_plain_going_back(problem: str) -> bool:
     """Whether a statement is one that only exists on the way back, and has no other form there.
 
-    A type that is widened without any work is narrowed on the way back, and a stored generated
-    column is computed anew; `safemigrate --rollback --plan` shows both as rewrites.
+    A type that is widened without any work is narrowed on the way back, a stored generated
+    column is computed anew, and an exclusion constraint can't be built concurrently;
+    `safemigrate --rollback --plan` shows what each does.
     """
     _, _, statement = problem.partition(": ")
     return statement.startswith("ALTER TABLE") and (
-        " TYPE " in statement or statement.endswith(" STORED")
+        " TYPE " in statement or statement.endswith(" STORED") or " EXCLUDE USING " in statement
     )
+
+
+def is_for_small_tables(problem: str) -> bool:
+    """Whether a statement is one that is refused on a large table.
+
+    `operations/test_rename_refusals.py` holds that for columns of a domain with a constraint.
+    """
+    return problem.endswith(" by_hand") and " ADD COLUMN " in problem
 
 
 def findings_of(prepared: Prepared) -> list[Finding]:

@@ -21,6 +21,7 @@ from django_safemigrations.operations import (
     DropColumnDefault,
     Expand,
 )
+from django_safemigrations.postgres import domains
 from tests.kit.case import Case, define
 from tests.operations.started import started
 
@@ -85,6 +86,26 @@ def test_the_table_is_never_written_anew(field: Callable[[], models.Field[Any, A
         change.expand()
         change.contract()
         assert change.value(FILE) == before
+
+
+class NaturalField(models.IntegerField):  # type: ignore[type-arg]
+    """A field of a domain that the database has."""
+
+    def db_type(self, connection: Any) -> str:
+        return "natural_number"
+
+
+def test_a_field_of_a_domain_is_not_added_where_a_large_table_would_be_written_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(domains, "SMALL", 0)
+    case = addition(lambda: NaturalField(default=1))
+    with started(case, "CREATE DOMAIN natural_number AS int CHECK (VALUE >= 0)") as change:
+        before = change.value(FILE)
+        with pytest.raises(UnsupportedChange, match=r"natural.*anew.*CheckConstraint"):
+            change.expand()
+        assert change.value(FILE) == before
+        assert change.objects(COLUMN) == {}
 
 
 def test_each_row_gets_a_unique_value_of_its_own_and_so_does_old_codes() -> None:

@@ -19,6 +19,7 @@ from django_safemigrations.operations import (
     DropSyncedColumns,
     Expand,
 )
+from django_safemigrations.postgres import domains
 from tests.kit.case import Case, define
 from tests.operations.started import Started, rename, started
 
@@ -89,6 +90,41 @@ def test_what_stands_in_the_way_is_named_and_nothing_is_done(kind: str) -> None:
         for part in ['public.caseapp_order."total"', 'db_column="total"', *named]:
             assert part in message, message
         change.assert_untouched()
+
+
+DOMAIN = (
+    "CREATE DOMAIN natural_number AS int CHECK (VALUE >= 0)",
+    "CREATE DOMAIN counted AS natural_number",
+    "ALTER TABLE caseapp_order ALTER total TYPE counted",
+)
+
+
+def test_a_column_of_a_domain_is_not_added_where_a_large_table_would_be_written_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(domains, "SMALL", 0)
+    with started(rename(), *DOMAIN) as change:
+        with pytest.raises(UnsupportedChange, match=r'counted.*anew.*db_column="total"'):
+            change.expand()
+        change.assert_untouched()
+
+
+def test_a_column_of_a_domain_is_added_to_a_small_table() -> None:
+    with started(rename(), *DOMAIN) as change:
+        change.expand()
+        assert (
+            "counted"
+            in change.objects("caseapp_order.amount")["column public.caseapp_order.amount"]
+        )
+
+
+def test_a_domain_without_a_constraint_is_like_any_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(domains, "SMALL", 0)
+    plain = ("CREATE DOMAIN counted AS int", DOMAIN[-1])
+    with started(rename(), *plain) as change:
+        file = change.value("SELECT pg_relation_filenode('caseapp_order')")
+        change.expand()
+        assert change.value("SELECT pg_relation_filenode('caseapp_order')") == file
 
 
 def test_a_refused_rename_runs_when_what_stood_in_its_way_is_gone() -> None:
