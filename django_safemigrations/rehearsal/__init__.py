@@ -1,0 +1,1 @@
+"""Tries a plan on a copy of the data, and keeps what was seen."""

@@ -1,0 +1,1 @@
+"""Plans tried on copies: what is copied, traced, compared and reported."""
