@@ -219,20 +219,24 @@ class AddShadowColumn(ShadowStage):
 
     def _back_to_the_old_one(self, runner: Runner, before: Any, after: Any) -> None:
         table, old, new, _ = self.where(runner, after)
-        if runner.catalog.column(table, new) is None:
-            return
-        field = after._meta.get_field(self.name)
+        # Without the new column an earlier run has come this far, and perhaps not to its end.
+        if runner.catalog.column(table, new) is not None:
+            self._drop_the_new_one(runner, table, old, new, after)
+        self.build_like_index(runner, before, after)
+        self._name_index(runner, table, after)
+
+    def _drop_the_new_one(
+        self, runner: Runner, table: Table, old: str, new: str, after: Any
+    ) -> None:
         if runner.catalog.column(table, old) is None:
             # Changed plainly, on a database without migrations: the way back adds first.
             wanted = type_of(runner.editor, after, self.name)
             self.fill(runner, self.add(runner, table, new, old, wanted))
         pairs = typed_pairs(runner, table, new, old, UNKNOWN)
-        if not field.null:
+        if not after._meta.get_field(self.name).null:
             refuse_misfits(runner, pairs)
             not_null.set_not_null(runner, table, old)
         drop_sources(runner, pairs, {}, self.foreign_key_names(runner, after))
-        self.build_like_index(runner, before, after)
-        self._name_index(runner, table, after)
 
     def _name_index(self, runner: Runner, table: Table, model: Any) -> None:
         """Give the field's own index the name that Django makes of the old column's."""

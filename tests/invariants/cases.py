@@ -118,6 +118,7 @@ KILLED_ON_THE_WAY_BACK = frozenset(
 DIES_AGAIN_AND_AGAIN = frozenset(
     {
         "rename: char, unique",
+        "type: unique text to uuid, beside",
         "wider key: one foreign key",
     }
 )
@@ -151,6 +152,10 @@ NOT_KILLABLE_ON_THE_WAY_BACK = frozenset(
         "add: several fields and a model",
         "add: stored generated field",
         "add: virtual generated field",
+        "constraint: exclusion added",
+        "constraint: exclusion added: deferrable and partial",
+        "constraint: exclusion removed",
+        "together: rename, and a nullable field added",
     }
 )
 """Cases with a step that stays as Django wrote it.
