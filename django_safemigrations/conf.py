@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings as django_settings
@@ -11,7 +12,22 @@ from django.conf import settings as django_settings
 from django_safemigrations.backfill_settings import BACKFILL_CHECKS as BACKFILL_CHECKS
 from django_safemigrations.backfill_settings import BackfillSettings as BackfillSettings
 from django_safemigrations.backfill_settings import check_backfill, read_backfill
+from django_safemigrations.backup_settings import BACKUP_CHECKS as BACKUP_CHECKS
+from django_safemigrations.backup_settings import BackupSettings as BackupSettings
+from django_safemigrations.backup_settings import (
+    check_backup,
+    check_keep_dropped,
+    read_backup,
+    read_keep_dropped,
+)
+from django_safemigrations.byte_sizes import byte_size, parse_size
 from django_safemigrations.exceptions import SettingsError
+from django_safemigrations.profiles import PROFILES as PROFILES
+from django_safemigrations.profiles import VARIABLE, defaults_of, profile_asked
+from django_safemigrations.rehearsal_settings import REHEARSAL_CHECKS as REHEARSAL_CHECKS
+from django_safemigrations.rehearsal_settings import RehearsalSettings as RehearsalSettings
+from django_safemigrations.rehearsal_settings import check_rehearsal, read_rehearsal
+from django_safemigrations.release_settings import function, not_negative, release
 from django_safemigrations.setting_checks import Problem as Problem
 from django_safemigrations.setting_checks import count, one_of, positive
 from django_safemigrations.setting_checks import nearest as nearest
@@ -52,6 +68,15 @@ class Settings:
         lint_small_rows: up to so many rows, with --stats, work on each row is a note.
         lint_large_rows: from so many rows on, with --stats, work on each row is an error.
         backfill: what backfills wait for.
+        rehearsal: where the copy for a rehearsal comes from.
+        backup: what kind of backup there is to be before data is dropped.
+        keep_dropped: how long dropped columns and tables are kept; None keeps nothing.
+        profile: "development", "ci" or "production": what is asked where nothing else is set.
+        release: name of the release that this code is, or a callable that returns it.
+        soak: hours that must lie between an expand and its contract.
+        contract_overdue: days after which a contract that has not run is called overdue.
+        on_progress: a callable, or its dotted path, that is told what runs do.
+        small_database: up to this size evidence is gathered without being configured.
     """
 
     lock_timeout: int = 50
@@ -71,6 +96,20 @@ class Settings:
     lint_small_rows: int = 10_000
     lint_large_rows: int = 1_000_000
     backfill: BackfillSettings = field(default_factory=BackfillSettings)
+    rehearsal: RehearsalSettings = field(default_factory=RehearsalSettings)
+    backup: BackupSettings = field(default_factory=BackupSettings)
+    keep_dropped: timedelta | None = None
+    profile: str = "production"
+    release: str | Callable[[], str] | None = None
+    soak: float = 0.0
+    contract_overdue: float = 14.0
+    on_progress: str | Callable[..., Any] | None = None
+    small_database: str | int = "10 GB"
+
+    @property
+    def small_database_bytes(self) -> int:
+        """SMALL_DATABASE in bytes."""
+        return parse_size(self.small_database)
 
 
 KEYS = {option.name.upper(): option.name for option in fields(Settings)}
@@ -156,6 +195,15 @@ CHECKS: dict[str, Callable[[str, object], list[Problem]]] = {
     "LINT_SMALL_ROWS": count,
     "LINT_LARGE_ROWS": count,
     "BACKFILL": check_backfill,
+    "REHEARSAL": check_rehearsal,
+    "BACKUP": check_backup,
+    "KEEP_DROPPED": check_keep_dropped,
+    "PROFILE": one_of(PROFILES),
+    "RELEASE": release,
+    "SOAK": not_negative,
+    "CONTRACT_OVERDUE": positive,
+    "ON_PROGRESS": function,
+    "SMALL_DATABASE": byte_size,
 }
 
 
@@ -172,6 +220,8 @@ def validate(raw: object) -> list[Problem]:
             problems.append(Problem(str(key), "there is no such key in SAFE_MIGRATIONS.", hint))
         else:
             problems += CHECKS[key](key, value)
+    if "PROFILE" not in raw:
+        problems += one_of(PROFILES)(VARIABLE, profile_asked(raw))
     return problems
 
 
@@ -189,11 +239,20 @@ def get_settings() -> Settings:
         )
     values = {KEYS[key]: value for key, value in raw.items()}
     defaults = Settings()
-    if "checklist" in values:
-        values["checklist"] = {**defaults.checklist, **values["checklist"]}
+    values["profile"] = profile_asked(raw)
+    of_profile = defaults_of(values["profile"])
+    values = {**of_profile, **values}
+    levels = {**defaults.checklist, **of_profile.get("checklist", {})}
+    values["checklist"] = {**levels, **raw.get("CHECKLIST", {})}
     for key in ("lint_ignore", "lint_exclude_apps", "lint_rules"):
         if key in values:
             values[key] = tuple(values[key])
     if "backfill" in values:
         values["backfill"] = read_backfill(values["backfill"])
+    if "rehearsal" in values:
+        values["rehearsal"] = read_rehearsal(values["rehearsal"])
+    if "backup" in values:
+        values["backup"] = read_backup(values["backup"])
+    if "keep_dropped" in values:
+        values["keep_dropped"] = read_keep_dropped(values["keep_dropped"])
     return Settings(**values)

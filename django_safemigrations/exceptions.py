@@ -126,3 +126,33 @@ class ChecklistUnmet(SafeMigrationsError):
 
 class PendingContractConflict(SafeMigrationsError):
     """A later expand migration touches what a pending contract still has to change."""
+
+
+class ProgramMissing(SafeMigrationsError):
+    """No program of PostgreSQL's that is new enough for the server was found."""
+
+
+class ProgramFailed(SafeMigrationsError):
+    """A program that was run ended badly.
+
+    Attributes:
+        status: its exit status; negative for a signal.
+        stderr: the last of what it wrote there, secrets replaced.
+    """
+
+    def __init__(self, message: str, status: int, stderr: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.stderr = stderr
+
+
+class CopyRefused(SafeMigrationsError):
+    """No copy of the database is made as things stand; nothing was changed anywhere."""
+
+
+class CopyFailed(SafeMigrationsError):
+    """Copying the database ended badly; production was only read, and what was made is gone."""
+
+
+class BackupFailed(SafeMigrationsError):
+    """There is no backup that could be relied on; nothing in the database was changed."""

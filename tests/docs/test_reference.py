@@ -12,14 +12,19 @@ from django.db.models import NOT_PROVIDED
 from django_safemigrations import operations
 from django_safemigrations.conf import (
     BACKFILL_CHECKS,
+    BACKUP_CHECKS,
     CHECKLIST_ITEMS,
     CHECKS,
     GROUPINGS,
     LEVELS,
     LINT_SEVERITIES,
     PLAIN_MIGRATE_WAYS,
+    PROFILES,
+    REHEARSAL_CHECKS,
     RENAME_WAYS,
     BackfillSettings,
+    BackupSettings,
+    RehearsalSettings,
     Settings,
     validate,
 )
@@ -33,6 +38,7 @@ CHOICES = {
     "PLAIN_MIGRATE": PLAIN_MIGRATE_WAYS,
     "CHECKLIST": LEVELS,
     "LINT_SEVERITIES": LINT_SEVERITIES,
+    "PROFILE": PROFILES,
 }
 UNITS = {
     "LOCK_TIMEOUT": "milliseconds",
@@ -40,6 +46,7 @@ UNITS = {
     "BATCH_TIME": "milliseconds",
     "EVIDENCE_MAX_AGE": "hours",
 }
+UNITS_FROM_NOTHING = {"SOAK": "hours", "CONTRACT_OVERDUE": "days"}
 
 
 def table_of_settings() -> dict[str, list[str]]:
@@ -94,7 +101,7 @@ def test_the_page_of_settings_lists_every_key_with_its_default() -> None:
         if option.name == "checklist":
             assert set(value.values()) == {"require"}
             assert default == 'every item `"require"`'
-        elif option.name == "backfill":
+        elif option.name in ("backfill", "rehearsal", "backup"):
             assert default == "`{}`"
         else:
             assert eval(default.strip("`")) == value
@@ -102,7 +109,7 @@ def test_the_page_of_settings_lists_every_key_with_its_default() -> None:
 
 def test_the_page_of_settings_gives_units_and_allowed_values() -> None:
     for key, (_, unit, allowed) in table_of_settings().items():
-        assert unit == UNITS.get(key, "")
+        assert unit == {**UNITS, **UNITS_FROM_NOTHING}.get(key, "")
         for choice in CHOICES.get(key, ()):
             assert f'`"{choice}"`' in allowed
         if key in UNITS:
@@ -123,6 +130,24 @@ def test_the_page_of_settings_lists_every_key_of_backfill_with_its_default() -> 
         written_default = eval(listed[option.name.upper()].strip("`"))
         assert written_default == getattr(BackfillSettings(), option.name), option.name
     assert len(listed) == len(fields(BackfillSettings))
+
+
+def test_the_page_of_settings_lists_every_key_of_rehearsal_with_its_default() -> None:
+    listed = {cells[0].strip("`"): cells[1] for cells in rows(sections(SETTINGS, 2)["REHEARSAL"])}
+    assert list(listed) == list(REHEARSAL_CHECKS)
+    for option in fields(RehearsalSettings):
+        written_default = eval(listed[option.name.upper()].strip("`"))
+        assert written_default == getattr(RehearsalSettings(), option.name), option.name
+    assert len(listed) == len(fields(RehearsalSettings))
+
+
+def test_the_page_of_settings_lists_every_key_of_backup_with_its_default() -> None:
+    listed = {cells[0].strip("`"): cells[1] for cells in rows(sections(SETTINGS, 2)["BACKUP"])}
+    assert list(listed) == list(BACKUP_CHECKS)
+    for option in fields(BackupSettings):
+        written_default = eval(listed[option.name.upper()].strip("`"))
+        assert written_default == getattr(BackupSettings(), option.name), option.name
+    assert len(listed) == len(fields(BackupSettings))
 
 
 def test_the_page_of_settings_lists_every_checklist_item() -> None:
