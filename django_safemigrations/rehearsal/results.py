@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 import typing
 from collections.abc import Mapping
@@ -189,12 +190,16 @@ class BoundaryCheck:
         generations: the code that may be running then.
         calls: how many calls were made.
         failures: those that failed.
+        not_tried: what was left out, and why; one line each.
+        slower: writes that take many times as long as before the plan; one line each.
     """
 
     after: StepKey | None
     generations: tuple[str, ...]
     calls: int
     failures: tuple[CallFailure, ...] = ()
+    not_tried: tuple[str, ...] = ()
+    slower: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -209,6 +214,7 @@ class LoadSeen:
         longest: in seconds.
         baseline_p99: 99th percentile before the plan began, in seconds.
         errors: some errors, one line each.
+        slowest: the slowest requests, one line each: how long, what, and during which step.
     """
 
     requests: int
@@ -218,6 +224,7 @@ class LoadSeen:
     longest: float
     baseline_p99: float
     errors: tuple[str, ...] = ()
+    slowest: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -350,6 +357,7 @@ class Rehearsal:
         checklist: the seven items.
         rollback_plan: the way back, as lines of text.
         problems: why it does not count as passed; one paragraph each.
+        notes: what happened and is no problem here: a hazard on a small table; one line each.
         package_version: of this package.
     """
 
@@ -365,6 +373,7 @@ class Rehearsal:
     checklist: tuple[ItemSeen, ...] = ()
     rollback_plan: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     package_version: str = ""
 
     @property
@@ -397,8 +406,13 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, StrEnum) else value
 
 
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
 def _built(kind: type[T], document: Mapping[str, Any]) -> T:
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)  # type: ignore[arg-type]
     given = {
         f.name: _value(hints[f.name], document[f.name])
         for f in dataclasses.fields(kind)  # type: ignore[arg-type]

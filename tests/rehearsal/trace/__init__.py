@@ -1,0 +1,1 @@
+"""What a trace sees of statements that real PostgreSQL runs."""
