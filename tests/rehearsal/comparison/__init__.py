@@ -1,0 +1,1 @@
+"""Tests of comparing a database with what it was and what it should be."""
