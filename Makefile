@@ -10,7 +10,7 @@ NOX_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help test demo lint format matrix clean
+.PHONY: help test demo lint format matrix browser clean
 
 help:
 	@echo "make test    run the tests on a real PostgreSQL (PYTEST_ARGS='-k name')"
@@ -18,6 +18,7 @@ help:
 	@echo "make lint    ruff and mypy"
 	@echo "make format  let ruff rewrite the sources"
 	@echo "make matrix  the tests over every Python, Django and PostgreSQL (NOX_ARGS=-l lists them)"
+	@echo "make browser the report of a rehearsal in headless Chromium, which has to be installed"
 	@echo "make clean   remove what these targets made"
 
 test: $(VENV)/.test
@@ -38,6 +39,9 @@ format: $(VENV)/.lint
 matrix: $(VENV)/.matrix
 	$(BIN)/nox $(NOX_ARGS)
 
+browser: $(VENV)/.browser
+	$(BIN)/python -m pytest -m browser $(PYTEST_ARGS)
+
 clean:
 	rm -rf .venv .nox .postgres .demo .mypy_cache .ruff_cache .pytest_cache
 
@@ -50,6 +54,10 @@ $(BIN)/python:
 
 $(VENV)/.test: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -e . --group test
+	@touch $@
+
+$(VENV)/.browser: pyproject.toml | $(VENV)/.test
+	$(BIN)/python -m pip install --quiet --group browser
 	@touch $@
 
 $(VENV)/.lint: pyproject.toml | $(VENV)/.test

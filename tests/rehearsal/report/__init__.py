@@ -1,0 +1,1 @@
+"""The report as a file, as a document, and in a real browser."""
