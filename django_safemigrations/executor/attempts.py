@@ -16,6 +16,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
+from django_safemigrations.backup.keeping import Keeper
 from django_safemigrations.postgres.locks import LockGuard
 from django_safemigrations.schedule import Key
 
@@ -32,6 +33,9 @@ class AttemptingExecutor(MigrationExecutor):
         connection: the database.
         guard: bounds every lock wait and repeats what did not get its lock.
         progress_callback: as Django's.
+
+    Attributes:
+        keeper: keeps what migrations drop, and puts it back; None where nobody asked for it.
     """
 
     def __init__(
@@ -42,6 +46,7 @@ class AttemptingExecutor(MigrationExecutor):
     ) -> None:
         super().__init__(connection, progress_callback)
         self.guard = guard
+        self.keeper: Keeper | None = None
 
     @property
     def alias(self) -> str:
@@ -72,6 +77,23 @@ class AttemptingExecutor(MigrationExecutor):
         it must not sit on the locks that it has. Without one its operations are re-run by
         themselves, and it is recorded after the last.
         """
+        if self.keeper is not None and backwards:
+            self.keeper.before_undo(migration)
+        elif self.keeper is not None:
+            self.keeper.before(migration, state)
+        state = self._executed(migration, state, record, backwards=backwards)
+        if self.keeper is not None and backwards:
+            self.keeper.after_undo([key_of(migration)])
+        return state
+
+    def _executed(
+        self,
+        migration: Migration,
+        state: ProjectState,
+        record: Callable[[], None],
+        *,
+        backwards: bool,
+    ) -> ProjectState:
         if not migration.atomic:
             with self.connection.schema_editor(atomic=False) as editor:
                 state = self._each(migration, state, editor, backwards=backwards)
@@ -137,6 +159,10 @@ class AttemptingExecutor(MigrationExecutor):
         else:
             for app_label, name in (*migration.replaces, key_of(migration)):
                 self.recorder.record_unapplied(app_label, name)
+
+    def state_before(self, migration: Migration) -> ProjectState:
+        """Return the state before a migration, at its place in the graph."""
+        return self._state_at(key_of(migration))
 
     def _state_at(self, key: Key) -> ProjectState:
         """Return the state before a migration, at its place in the graph."""

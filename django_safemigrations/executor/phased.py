@@ -70,6 +70,7 @@ class PhasedExecutor(AttemptingExecutor):
         Raises:
             Exception: what the failing expand migration raised.
         """
+        self._begin_keeping()
         if any(entry.action is Action.APPLY for entry in schedule.entries):
             self._render(state)
         broken = Broken()
@@ -208,6 +209,7 @@ class PhasedExecutor(AttemptingExecutor):
 
         A contract that is pending was never run: it is only unrecorded.
         """
+        self._begin_keeping()
         states = self._states_before(
             [
                 step.migration
@@ -287,6 +289,17 @@ class PhasedExecutor(AttemptingExecutor):
             for operation in migration.operations
             if not is_reversible(operation)
         ]
+
+    def _begin_keeping(self) -> None:
+        if self.keeper is None:
+            return
+        applied, files = self.loader.applied_migrations, self.loader.disk_migrations or {}
+
+        def undone(key: Key) -> bool:
+            # A record that is gone together with its file was pruned, not taken back.
+            return key in files and (key not in applied or self._pending(key) is not None)
+
+        self.keeper.begin_run(undone)
 
     def _note(self, key: Key, action: str) -> None:
         ledger.note(self.run, self.alias, *key, action)

@@ -200,13 +200,26 @@ def drop_table(runner: Runner, table: Table) -> None:
     Locks: ACCESS EXCLUSIVE for an instant; for each foreign key on the referenced table
     too, in a transaction of its own.
     """
+    release_table(runner, table)
+    what = f"Table {table.qualified}"
+    _drop(runner, lambda: runner.execute(f"DROP TABLE IF EXISTS {table.qualified}"), what)
+
+
+def release_table(runner: Runner, table: Table) -> None:
+    """Drop the foreign keys from and to a table that is about to go.
+
+    Raises:
+        UnsupportedChange: something else depends on it; nothing was changed.
+
+    Locks: ACCESS EXCLUSIVE for an instant on it and on the table at the other end, one key
+    after the other.
+    """
     what = f"Table {table.qualified}"
     incoming = incoming_keys(runner, table, column_names(runner, table))
     dependents = table_dependents(runner, table)
     dependents += [_described(key) for key in incoming if not is_loose(key)]
     refuse_dependents(dependents, what, "Nothing was changed.")
     _drop_keys(runner, [*incoming, *outgoing_keys(runner, table)])
-    _drop(runner, lambda: runner.execute(f"DROP TABLE IF EXISTS {table.qualified}"), what)
 
 
 def is_loose(key: ForeignKey) -> bool:
