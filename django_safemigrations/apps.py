@@ -19,7 +19,7 @@ class SafeMigrationsConfig(AppConfig):
     def ready(self) -> None:
         """Compose the hook onto the installed autodetector; works in any INSTALLED_APPS order."""
         # What these import, every command of every project waits for: no operations, no rewrites.
-        from django_safemigrations import checks, hook, plain_migrate, writer
+        from django_safemigrations import checks, hook, plain_migrate, releases, writer
         from django_safemigrations.postgres import fresh
 
         hook.install()
@@ -27,6 +27,7 @@ class SafeMigrationsConfig(AppConfig):
         fresh.install()
         post_migrate.connect(_settle, sender=self, dispatch_uid="django_safemigrations.batches")
         plain_migrate.install()
+        releases.install()
         assert checks
 
 

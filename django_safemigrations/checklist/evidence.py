@@ -71,6 +71,7 @@ def record_evidence(
     details: Mapping[str, Any],
     *,
     now: datetime | None = None,
+    run: Run | None = None,
 ) -> Evidence:
     """Record that something was gathered which meets an item for one plan.
 
@@ -80,6 +81,7 @@ def record_evidence(
         plan_hash: hash of the plan, as ``safemigrate --plan --format json`` prints it.
         details: what was gathered; JSON types only.
         now: when it was gathered; the present time by default.
+        run: the run that it belongs to, if there is one already.
 
     Raises:
         SafeMigrationsError: there is no such item, or the ledger does not exist yet.
@@ -93,7 +95,8 @@ def record_evidence(
             f"The ledger's tables do not exist on {using!r} yet. Create them first: "
             f"manage.py safemigrate {ledger.APP_LABEL} --database {using}"
         )
-    return _save(using, Evidence(item=item, plan_hash=plan_hash, details=dict(details)), now)
+    row = Evidence(item=item, plan_hash=plan_hash, details=dict(details), run=run)
+    return _save(using, row, now)
 
 
 def record_waiver(using: str, item: str, plan_hash: str, reason: str, run: Run) -> Evidence:
@@ -108,6 +111,8 @@ def gathered(using: str) -> tuple[Evidence, ...]:
     if not ledger.exists(connections[using]):
         return ()
     rows = Evidence.objects.using(using).filter(kind=Evidence.Kind.RECORDED)
+    # Kept with runs to be looked at, and large; none of them answers for another run.
+    rows = rows.exclude(item="rollback_plan", run__isnull=False)
     return tuple(rows.order_by("-created_at", "-pk")[:1000])
 
 

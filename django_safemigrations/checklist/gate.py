@@ -6,10 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from django_safemigrations.checklist.backups import backed_up
 from django_safemigrations.checklist.evidenced import evidenced
 from django_safemigrations.checklist.inspected import batched, concurrent, no_downtime, reversible
 from django_safemigrations.checklist.verdicts import Context, State, Verdict
+from django_safemigrations.checklist.way_back import way_back
 from django_safemigrations.conf import CHECKLIST_ITEMS
+from django_safemigrations.profiles import switches_off
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,13 @@ class Item:
         """Judge a plan, and apply the level that settings give the item and its waiver."""
         level = context.settings.checklist.get(self.name, "require")
         if level == "off":
-            return Verdict(self.name, State.OFF, level, "switched off in SAFE_MIGRATIONS")
+            profile = context.settings.profile
+            by = (
+                f"by the profile {profile!r}"
+                if switches_off(profile, self.name)
+                else "in SAFE_MIGRATIONS"
+            )
+            return Verdict(self.name, State.OFF, level, f"switched off {by}")
         state, evidence, type_next = self.answer(context)
         if state is State.UNMET and self.name in context.waivers:
             reason = context.waivers[self.name]
@@ -44,8 +53,8 @@ ITEMS = (
     Item("batched", "large data migrations run in batches", batched),
     Item("concurrent", "indexes are created concurrently", concurrent),
     Item("no_downtime", "no request fails or waits", no_downtime),
-    Item("backup", "there is a way back to the data", partial(evidenced, "backup")),
-    Item("rollback_plan", "the way back is written down", partial(evidenced, "rollback_plan")),
+    Item("backup", "there is a way back to the data", backed_up),
+    Item("rollback_plan", "the way back is written down", way_back),
 )
 assert tuple(item.name for item in ITEMS) == CHECKLIST_ITEMS
 

@@ -10,9 +10,12 @@ from typing import Any
 
 from django.db.migrations import Migration
 
+from django_safemigrations.backup.risk import AtRisk
+from django_safemigrations.checklist.old_code import OldCode
 from django_safemigrations.conf import Settings
 from django_safemigrations.lint import Finding
 from django_safemigrations.models import Evidence
+from django_safemigrations.rollback_plans import RollbackPlan
 
 
 class State(StrEnum):
@@ -61,11 +64,15 @@ class Context:
         migrations: the migrations that are about to run.
         plan_hash: hash of their names and files and of the database.
         findings: what lintmigrations says of them.
+        weighed: the same, lighter where the table is so small that nobody notices the work.
         evidence: what the ledger holds of each item, the newest first; of other plans, too.
         settings: the settings in force.
         now: the time at which evidence must still count.
         command: the command line that was typed, up to its waivers.
         waivers: reasons by item.
+        rollback_plan: the way back, as it was worked out.
+        old_code: what was found before contracts; None if there are none.
+        at_risk: what the migrations drop or overwrite; None if nobody looked.
     """
 
     using: str
@@ -77,6 +84,10 @@ class Context:
     now: datetime
     command: str
     waivers: Mapping[str, str] = field(default_factory=dict)
+    rollback_plan: RollbackPlan | None = None
+    old_code: OldCode | None = None
+    weighed: tuple[Finding, ...] = ()
+    at_risk: tuple[AtRisk, ...] | None = None
 
     def waiver_command(self, item: str) -> str:
         """Return what to type to waive an item."""

@@ -27,6 +27,7 @@ from django_safemigrations.exceptions import (
     SafeMigrationsError,
     SettingsError,
 )
+from django_safemigrations.management.announcing import Announcer
 from django_safemigrations.management.checked import CheckedCommand
 from django_safemigrations.management.exit_codes import FAILED, UNMET, USAGE
 from django_safemigrations.phases import Phase
@@ -50,6 +51,7 @@ class SafeMigrateBase(CheckedCommand, migrate.Command):
 
     Attributes:
         document: what ``--format json`` prints at the end.
+        announcer: tells signals and ON_PROGRESS; None while nothing runs.
     """
 
     help = (
@@ -61,6 +63,7 @@ class SafeMigrateBase(CheckedCommand, migrate.Command):
     verbosity = 1
     interactive = True
     as_json = False
+    announcer: Announcer | None = None
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Add ours to Django's."""
@@ -101,6 +104,31 @@ class SafeMigrateBase(CheckedCommand, migrate.Command):
             default=[],
             metavar="ITEM=REASON",
             help="Runs although a checklist item is unmet; the ledger keeps the reason.",
+        )
+        parser.add_argument(
+            "--history",
+            nargs="?",
+            type=int,
+            const=20,
+            metavar="N",
+            help="Shows the last N runs (default 20): who, when, what, and with which waivers.",
+        )
+        parser.add_argument(
+            "--backup-id",
+            metavar="ID[@TIME]",
+            help='Names the backup that there is, where BACKUP["STRATEGY"] is "attested", and when '
+            "it was begun (default: now), such as snap-0d1e@2026-11-23T06:00+00:00.",
+        )
+        parser.add_argument(
+            "--no-gather",
+            action="store_false",
+            dest="gather",
+            help="Gathers no evidence: what is not recorded already is unmet.",
+        )
+        parser.add_argument(
+            "--rollback-plan",
+            metavar="FILE",
+            help="Writes the way back of the plan into a file that only its owner can read.",
         )
         parser.add_argument(
             "--resolve-contract",
@@ -166,6 +194,11 @@ class SafeMigrateBase(CheckedCommand, migrate.Command):
         self, action: str, migration: Migration | None = None, fake: bool = False
     ) -> None:
         """Print progress as migrate does, and the actions that only we know."""
+        self._print_progress(action, migration, fake)
+        if self.announcer is not None and migration is not None:
+            self.announcer.migration(action, migration.app_label, migration.name)
+
+    def _print_progress(self, action: str, migration: Migration | None, fake: bool) -> None:
         if self.verbosity < 1:
             return
         started = {

@@ -11,15 +11,19 @@ from django.db.migrations import Migration
 from django.utils import timezone
 
 from django_safemigrations import ledger
+from django_safemigrations.backup.risk import AtRisk, at_risk
 from django_safemigrations.checklist import ITEMS, Context, Verdict, judge_all, plan_hash
 from django_safemigrations.checklist.evidence import gathered
 from django_safemigrations.conf import get_settings
 from django_safemigrations.exceptions import ChecklistUnmet
 from django_safemigrations.executor import PhasedExecutor
 from django_safemigrations.lint import Finding, lint_migrations
+from django_safemigrations.management.beforehand import look_beforehand
 from django_safemigrations.management.plan_report import checklist_lines
+from django_safemigrations.management.table_stats import weighed
 from django_safemigrations.models import Run
 from django_safemigrations.postgres.populated import any_rows, user_tables
+from django_safemigrations.rollback_plans import RollbackPlan
 from django_safemigrations.schedule import Schedule
 
 TITLES = {item.name: item.title for item in ITEMS}
@@ -37,12 +41,16 @@ class Judged:
         verdicts: of all seven items; empty if nothing was asked.
         skipped: why nothing was asked.
         findings: what lintmigrations says.
+        way_back: how the run is taken back; None if nothing was asked.
+        at_risk: what the plan drops or overwrites.
     """
 
     plan_hash: str
     verdicts: tuple[Verdict, ...] = ()
     skipped: str = ""
     findings: tuple[Finding, ...] = ()
+    way_back: RollbackPlan | None = None
+    at_risk: tuple[AtRisk, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """Return it as JSON types."""
@@ -50,6 +58,7 @@ class Judged:
             "plan_hash": self.plan_hash,
             "checklist": [verdict.as_dict() for verdict in self.verdicts],
             "checklist_skipped": self.skipped,
+            "rollback_plan": self.way_back.as_json() if self.way_back else None,
         }
 
     def lines(self, *, unicode: bool) -> list[str]:
@@ -99,18 +108,31 @@ def judge(
     settings = get_settings()
     keys = [(migration.app_label, migration.name) for migration in migrations]
     findings = tuple(lint_migrations(executor.loader, keys, settings))
+    evidence, now = gathered(executor.alias), timezone.now()
+    risks = at_risk(migrations, executor.state_before, executor.connection)
+    way_back, old_code = look_beforehand(executor, schedule, hashed, evidence, settings, now, risks)
     context = Context(
         using=executor.alias,
         migrations=migrations,
         plan_hash=hashed,
         findings=findings,
-        evidence=gathered(executor.alias),
+        evidence=evidence,
         settings=settings,
-        now=timezone.now(),
+        now=now,
         command=command,
         waivers=waivers,
+        rollback_plan=way_back,
+        old_code=old_code,
+        weighed=weighed(findings, executor.connection, settings),
+        at_risk=risks,
     )
-    return Judged(hashed, judge_all(context), findings=findings)
+    return Judged(
+        hashed,
+        judge_all(context),
+        findings=findings,
+        way_back=way_back,
+        at_risk=tuple(context.at_risk or ()),
+    )
 
 
 def is_fresh(executor: PhasedExecutor) -> bool:

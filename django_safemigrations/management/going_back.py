@@ -11,6 +11,7 @@ from django.utils import timezone
 from django_safemigrations import ledger
 from django_safemigrations.executor import PhasedExecutor, Undo
 from django_safemigrations.management.exit_codes import FAILED, UNMET
+from django_safemigrations.management.losses import Losses, losses_of, new_code_lines
 from django_safemigrations.management.recording import Recording, done_by
 from django_safemigrations.management.rollback import find_rollback, mark_rolled_back
 from django_safemigrations.management.targets import Target
@@ -24,6 +25,9 @@ class GoingBack(Recording):
 
     def _backwards(self, executor: PhasedExecutor, target: Target) -> int:
         steps = [Undo(migration, fake=self.options["fake"]) for migration in target.migrations]
+        losses = self._tell_losses(executor, steps)
+        if losses:
+            self._ask("Take these back?")
         self._go_back(executor, steps, Run(kind=Run.Kind.BACKWARDS, operator=ledger.operator()))
         return 0
 
@@ -36,14 +40,35 @@ class GoingBack(Recording):
         self.line(f"Rolling back {len(runs)} run(s), {len(steps)} migration(s):")
         for step in steps:
             self.line(f"  {step.migration}")
-        if self.interactive and not self.as_json and sys.stdin.isatty():
-            answer = input("Take these back? Data that only they hold is lost. [y/N] ")
-            if answer.strip().lower() not in ("y", "yes"):
-                raise CommandError("Nothing was changed.", returncode=FAILED)
+        losses = self._tell_losses(executor, steps)
+        self._ask("Take these back, and lose that data?" if losses else "Take these back?")
         self._go_back(executor, steps, Run(kind=Run.Kind.ROLLBACK, operator=ledger.operator()))
         mark_rolled_back(self.database, runs, timezone.now())
         self.document["rolled_back"] = [run.pk for run in runs]
         return 0
+
+    def _tell_losses(self, executor: PhasedExecutor, steps: list[Undo]) -> Losses:
+        """Say what the way back takes away, what it can't bring back, and whom it would break."""
+        losses = losses_of(executor, steps)
+        self.document["losses"] = list(losses.lost)
+        self.document["not_brought_back"] = list(losses.gone)
+        for line in losses.lines():
+            self.line(line)
+        for line in new_code_lines(executor, steps):
+            self.stderr.write(self.style.WARNING(line))
+        return losses
+
+    def _ask(self, question: str) -> None:
+        """Ask in a terminal, unless --noinput was typed.
+
+        Raises:
+            CommandError: the answer was no.
+        """
+        if not self.interactive or self.as_json or not sys.stdin.isatty():
+            return
+        answer = input(f"{question} [y/N] ")
+        if answer.strip().lower() not in ("y", "yes"):
+            raise CommandError("Nothing was changed.", returncode=FAILED)
 
     def _go_back(self, executor: PhasedExecutor, steps: list[Undo], run: Run) -> None:
         stuck = executor.irreversible(step.migration for step in steps if not step.fake)

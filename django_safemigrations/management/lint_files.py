@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from django.core.management.base import CommandError
@@ -15,10 +14,9 @@ from django_safemigrations.lint.baseline import Entry, accept, read_baseline, wr
 from django_safemigrations.lint.finding import Finding
 from django_safemigrations.lint.leftovers import leftovers
 from django_safemigrations.lint.rulebook import Rulebook
-from django_safemigrations.lint.stats import Size, Stats
 from django_safemigrations.management.exit_codes import USAGE
 from django_safemigrations.management.lint_targets import Targets, check_alias
-from django_safemigrations.postgres.table_sizes import read_sizes
+from django_safemigrations.management.table_stats import stats_of
 
 Key = tuple[str, str]
 
@@ -51,22 +49,12 @@ def exported_stats(alias: str) -> str:
             f"The database '{alias}' is not PostgreSQL; sizes can't be read.", returncode=USAGE
         )
     try:
-        path, sizes = read_sizes(connection)
+        stats = stats_of(connection)
     except DatabaseError as error:
         raise CommandError(
             f"--export-stats has to ask the database '{alias}', which doesn't answer: {error}",
             returncode=USAGE,
         ) from error
-    stats = Stats(
-        exported_at=datetime.now(UTC),
-        search_path=path,
-        tables={
-            f"{size.schema}.{size.name}": Size(
-                size.rows, size.bytes, size.index_bytes, size.writes_per_second
-            )
-            for size in sizes
-        },
-    )
     return json.dumps(stats.as_dict(), indent=2) + "\n"
 
 

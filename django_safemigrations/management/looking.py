@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from typing import Any, TextIO, cast
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.migrations import Migration
+from django.utils import timezone
 
+from django_safemigrations import ledger
 from django_safemigrations.backfill.listing import unfinished
-from django_safemigrations.executor import PhasedExecutor
+from django_safemigrations.backup.kept import list_kept
+from django_safemigrations.conf import get_settings
+from django_safemigrations.executor import PhasedExecutor, Undo
 from django_safemigrations.footprints import Footprint
 from django_safemigrations.management.backfills import (
     Looks,
@@ -21,23 +24,33 @@ from django_safemigrations.management.backfills import (
 from django_safemigrations.management.display import Display
 from django_safemigrations.management.exit_codes import PENDING
 from django_safemigrations.management.gate import Judged, is_fresh, judge
+from django_safemigrations.management.history import history_document, history_lines
+from django_safemigrations.management.losses import losses_of, new_code_lines
+from django_safemigrations.management.overdue import (
+    overdue_contracts,
+    overdue_lines,
+    waiting_contracts,
+)
 from django_safemigrations.management.plan_report import plan_document, plan_lines
-from django_safemigrations.management.preparing import Preparing, footprints_of
+from django_safemigrations.management.preparing import footprints_of
+from django_safemigrations.management.rehearsing.gathering import intentions
 from django_safemigrations.management.rollback import find_rollback
 from django_safemigrations.management.status_report import (
     has_work,
+    kept_lines,
     ledger_lines,
     read_ledger,
     work_document,
     work_lines,
 )
 from django_safemigrations.management.targets import Target
+from django_safemigrations.management.telling import Telling
 from django_safemigrations.phases import Phase
 from django_safemigrations.planning import build_plan
 from django_safemigrations.schedule import Action, Entry, Key, Schedule, dotted
 
 
-class Looking(Preparing):
+class Looking(Telling):
     """The modes that only read."""
 
     def _status(self, connection: BaseDatabaseWrapper) -> int:
@@ -46,10 +59,33 @@ class Looking(Preparing):
         document = work_document(executor.loader, pending, self.options["app_label"])
         self.document.update(document, **rest)
         self.lines(work_lines(document))
+        self._overdue(executor, document)
         self.lines(ledger_lines(rest))
+        kept = list_kept(connection)
+        self.document["kept"] = [each.as_dict() for each in kept]
+        self.lines(kept_lines(kept))
         if self.options["watch"]:
             self._watch(connection)
         return 0
+
+    def _history(self, connection: BaseDatabaseWrapper) -> int:
+        count = self.options["history"]
+        runs = history_document(self.database, count) if ledger.exists(connection) else []
+        self.document["history"] = runs
+        self.lines(history_lines(runs))
+        return 0
+
+    def _overdue(self, executor: PhasedExecutor, document: dict[str, Any]) -> None:
+        """Say which contracts of what is left should have run long ago."""
+        self.document["overdue"] = overdue_contracts(
+            executor.connection,
+            executor.loader,
+            waiting_contracts(document),
+            get_settings().contract_overdue,
+            timezone.now(),
+        )
+        if self.verbosity >= 1:
+            self.lines(overdue_lines(self.document["overdue"]))
 
     def _watch(self, connection: BaseDatabaseWrapper) -> None:
         """Show backfills until all have ended, or until somebody has seen enough."""
@@ -77,6 +113,7 @@ class Looking(Preparing):
             self.document.update(document)
             if self.verbosity >= 1:
                 self.lines(work_lines(document))
+            self._overdue(executor, document)
         under_way = unfinished(connection) if not target.backwards else []
         looks = Looks(connection)
         self.document["backfills"] = documents_of(looks, under_way)
@@ -92,10 +129,10 @@ class Looking(Preparing):
         owed = footprints_of(pending)
         if self.options["rollback"] is not None:
             _, steps = find_rollback(executor, self.options["rollback"])
-            return self._show_way_back(executor, [step.migration for step in steps])
+            return self._show_way_back(executor, steps)
         target = self._target(executor, owed)
         if target.backwards:
-            return self._show_way_back(executor, target.migrations)
+            return self._show_way_back(executor, [Undo(m) for m in target.migrations])
         fresh = is_fresh(executor)
         phase = self._phase_of_run(fresh=fresh)
         schedule = self._schedule(executor, target, phase, owed)
@@ -120,6 +157,7 @@ class Looking(Preparing):
         self.document["stepped_over"] = [
             dotted(e.key) for e in schedule.entries if e.action is Action.STEP_OVER
         ]
+        self.document["gathers"] = intentions(connection, judged.verdicts, get_settings())
         self._print_plan(schedule, now, then, judged)
         left = bool(schedule.working or later)
         return PENDING if left and self.options["check_unapplied"] else 0
@@ -142,6 +180,10 @@ class Looking(Preparing):
             }
             self.lines(plan_lines(then, titles))
         self.lines(["", *judged.lines(unicode=self.can_print_unicode)])
+        self.lines(self.document["gathers"])
+        if judged.way_back is not None:
+            self.lines(["", *judged.way_back.lines()])
+        self._write_way_back(judged.way_back)
 
     def _later(
         self,
@@ -162,7 +204,8 @@ class Looking(Preparing):
             if key in disk
         ]
 
-    def _show_way_back(self, executor: PhasedExecutor, migrations: Sequence[Migration]) -> int:
+    def _show_way_back(self, executor: PhasedExecutor, steps: Sequence[Undo]) -> int:
+        migrations = [step.migration for step in steps]
         entries = [Entry(m, Action.APPLY, Phase.EXPAND) for m in migrations]
         state = executor.applied_state()
         plan = build_plan(
@@ -171,4 +214,8 @@ class Looking(Preparing):
         self.document["steps"] = plan_document(plan)
         self.lines([f"Way back on database {self.database!r}, in this order:"])
         self.lines(plan_lines(plan, {Phase.EXPAND: "BACKWARDS"}))
+        losses = losses_of(executor, steps)
+        self.document["losses"] = list(losses.lost)
+        self.document["not_brought_back"] = list(losses.gone)
+        self.lines(["", *losses.lines(), *new_code_lines(executor, steps)])
         return PENDING if migrations and self.options["check_unapplied"] else 0

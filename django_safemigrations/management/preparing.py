@@ -5,15 +5,18 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, ClassVar
 
 from django.apps import apps
 from django.core.management.base import CommandError
 from django.db import OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils import timezone
 from django.utils.module_loading import module_has_submodule
 
 from django_safemigrations import ledger
+from django_safemigrations.backup.keeping import Keeper
+from django_safemigrations.conf import get_settings
 from django_safemigrations.executor import PhasedExecutor
 from django_safemigrations.footprints import Footprint
 from django_safemigrations.management.base import PHASES, SafeMigrateBase
@@ -22,6 +25,7 @@ from django_safemigrations.management.targets import Target, find_target, usage
 from django_safemigrations.models import PendingContract
 from django_safemigrations.phases import Phase
 from django_safemigrations.postgres.locks import LockGuard
+from django_safemigrations.releases import current_release
 from django_safemigrations.schedule import Key, Schedule, build_schedule
 
 
@@ -34,6 +38,9 @@ class Preparing(SafeMigrateBase):
         waivers: reasons by checklist item.
         resolutions: reasons by pending contract.
     """
+
+    keeps_dropped: ClassVar[bool] = True
+    """Whether KEEP_DROPPED counts: on a copy, which is dropped anyway, it does not."""
 
     options: dict[str, Any]
     database: str
@@ -51,6 +58,8 @@ class Preparing(SafeMigrateBase):
                     "--rollback takes back whole runs, so it goes with neither app label nor "
                     "--phase. Type: manage.py safemigrate --rollback"
                 )
+        if options["history"] is not None and options["history"] < 1:
+            raise usage(f"--history {options['history']}: give the number of runs to show.")
         if options["watch"] and not options["status"]:
             raise usage("--watch goes with --status. Type: manage.py safemigrate --status --watch")
         if options["watch"] and self.as_json:
@@ -62,12 +71,18 @@ class Preparing(SafeMigrateBase):
             )
         modes = [
             name
-            for name in ("status", "prune", "resolve_contract", "rollback")
+            for name in ("status", "history", "prune", "resolve_contract", "rollback")
             if options[name] not in (None, False, [])
         ]
         if len(modes) > 1:
             names = " and ".join(f"--{name.replace('_', '-')}" for name in modes)
             raise usage(f"{names} are different things to do; type one of them.")
+        if options["rollback_plan"] and (modes or options["check_unapplied"]):
+            other = f"--{modes[0].replace('_', '-')}" if modes else "--check"
+            raise usage(
+                f"{other} runs no plan, so there is no way back to write. Type: manage.py "
+                f"safemigrate --plan --rollback-plan {options['rollback_plan']}"
+            )
         if options["no_wait"] and (modes or options["fake"]):
             other = f"--{modes[0].replace('_', '-')}" if modes else "--fake"
             raise usage(f"{other} runs no backfill, so it does not go with --no-wait.")
@@ -101,6 +116,13 @@ class Preparing(SafeMigrateBase):
             # It may create an extension; who only looks must not.
             connection.prepare_database()
         executor = PhasedExecutor(connection, guard, self.migration_progress_callback)
+        if guard is not None and self.keeps_dropped:
+            executor.keeper = Keeper(
+                connection,
+                get_settings().keep_dropped,
+                timezone.now,
+                release=current_release(),
+            )
         executor.loader.check_consistent_history(connection)
         conflicts = executor.loader.detect_conflicts()
         if conflicts:

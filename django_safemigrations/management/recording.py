@@ -16,13 +16,14 @@ from django_safemigrations import ledger
 from django_safemigrations.checklist.evidence import record_waiver
 from django_safemigrations.executor import PhasedExecutor
 from django_safemigrations.management.exit_codes import FAILED
-from django_safemigrations.management.preparing import Preparing
+from django_safemigrations.management.telling import Telling
+from django_safemigrations.management.telling import done_by as done_by
 from django_safemigrations.models import Run
 from django_safemigrations.postgres import fresh as freshness
 from django_safemigrations.schedule import dotted
 
 
-class Recording(Preparing):
+class Recording(Telling):
     """The parts that runs in both directions share."""
 
     @contextlib.contextmanager
@@ -64,6 +65,7 @@ class Recording(Preparing):
     def _recorded(self, executor: PhasedExecutor, run: Run, worth_it: bool) -> Iterator[None]:
         """Keep the ledger's row of a run up to date, however the run ends."""
         if not worth_it:
+            self._note_release(executor, run)
             yield
             return
         run.save(using=self.database)
@@ -71,6 +73,7 @@ class Recording(Preparing):
             record_waiver(self.database, item, run.plan_hash, reason, run)
         executor.run = run
         self.document["run"] = run.pk
+        self._began(executor, run)
         try:
             yield
         except BaseException as error:
@@ -79,11 +82,14 @@ class Recording(Preparing):
             # The connection may be what broke; the next run then marks this one.
             with contextlib.suppress(Exception):
                 self._close(run, status, f"{type(error).__name__}: {error}")
+            self._ended(executor, run, status, f"{type(error).__name__}: {error}")
             if not failed:
                 raise
             raise CommandError(self._report(executor, error), returncode=FAILED) from error
         problems = "\n".join(f"{dotted(f.key)}: {f.error}" for f in executor.failures)
-        self._close(run, Run.Status.FAILED if problems else Run.Status.SUCCEEDED, problems)
+        status = Run.Status.FAILED if problems else Run.Status.SUCCEEDED
+        self._close(run, status, problems)
+        self._ended(executor, run, status, problems)
 
     def _close(self, run: Run, status: Run.Status, error: str) -> None:
         Run.objects.using(self.database).filter(pk=run.pk).update(
@@ -109,12 +115,6 @@ class Recording(Preparing):
             lines.append("A failed migration left nothing behind.")
         lines.append("Then run the command again; --traceback shows where it was raised.")
         return "\n".join(lines)
-
-
-def done_by(executor: PhasedExecutor) -> list[dict[str, str]]:
-    return [
-        {"app_label": key[0], "name": key[1], "action": action} for key, action in executor.done
-    ]
 
 
 def _unapplied_ledger(executor: PhasedExecutor) -> list[Migration]:

@@ -44,15 +44,9 @@ class Running(GoingBack):
         phase = self._phase_of_run(fresh=fresh)
         schedule = self._schedule(executor, target, phase, owed)
         fake = self.options["fake"]
-        judged = judge(
-            executor,
-            schedule,
-            command=self._typed(),
-            waivers=self.waivers,
-            fake=fake,
-            fresh=fresh,
-        )
+        judged = self._judge(executor, schedule, fake=fake, fresh=fresh)
         self.document.update(judged.document(), phase=str(phase or "all"))
+        self._tell_judged(judged)
         try:
             judged.refuse(self._typed(), unicode=self.can_print_unicode)
         except ChecklistUnmet as error:
@@ -60,6 +54,7 @@ class Running(GoingBack):
             self._note_refusal(connection, phase, judged, error)
             raise
         self._announce(schedule, target, judged, phase)
+        self._write_way_back(judged.way_back)
         if fake:
             self._warn_of_faked_contracts(schedule)
         run = Run(
@@ -88,6 +83,18 @@ class Running(GoingBack):
                     schedule, state, fake=fake, fake_initial=self.options["fake_initial"]
                 )
         return self._conclude(executor, schedule)
+
+    def _judge(
+        self, executor: PhasedExecutor, schedule: Schedule, *, fake: bool, fresh: bool
+    ) -> Judged:
+        return judge(
+            executor,
+            schedule,
+            command=self._typed(),
+            waivers=self.waivers,
+            fake=fake,
+            fresh=fresh,
+        )
 
     def _announce(
         self, schedule: Schedule, target: Target, judged: Judged, phase: Phase | None

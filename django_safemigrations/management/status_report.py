@@ -9,7 +9,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 
 from django_safemigrations import ledger
+from django_safemigrations.backup.kept import Kept
 from django_safemigrations.management.backfills import Looks, backfill_lines, documents_of
+from django_safemigrations.management.history import run_document
 from django_safemigrations.management.plan_report import table_lines
 from django_safemigrations.models import Evidence, PendingContract, Run
 from django_safemigrations.phases import Phase, migration_phase
@@ -79,23 +81,7 @@ def ledger_document(connection: BaseDatabaseWrapper) -> dict[str, Any]:
     alias, looks = connection.alias, Looks(connection)
     return {
         "backfills": documents_of(looks, looks.look()),
-        "runs": [
-            {
-                "id": row.pk,
-                "kind": row.kind,
-                "phase": row.phase,
-                "status": row.status,
-                "started_at": row.started_at.isoformat(),
-                "finished_at": row.finished_at.isoformat() if row.finished_at else None,
-                "operator": row.operator,
-                "plan_hash": row.plan_hash,
-                "waivers": row.waivers,
-                "migrations": row.migrations,
-                "error": row.error,
-                "rolled_back_at": row.rolled_back_at.isoformat() if row.rolled_back_at else None,
-            }
-            for row in Run.objects.using(alias).order_by("-pk")[:RUNS]
-        ],
+        "runs": [run_document(row) for row in Run.objects.using(alias).order_by("-pk")[:RUNS]],
         "evidence": [
             {
                 "item": row.item,
@@ -160,8 +146,12 @@ def ledger_lines(document: dict[str, Any]) -> Iterator[str]:
             status = row["status"] + (", rolled back" if row["rolled_back_at"] else "")
             what = f"{row['kind']} {row['phase']}".strip()
             count = f"{len(row['migrations'])} migrations"
-            rows.append([str(row["id"]), _minute(row["started_at"]), what, status, count])
-        yield from table_lines(["run", "started", "what", "status", ""], rows)
+            who = row["operator"]
+            rows.append([str(row["id"]), _minute(row["started_at"]), what, status, count, who])
+        yield from table_lines(["run", "started", "what", "status", "", "by"], rows)
+        for row in document["runs"]:
+            for item, reason in row["waivers"].items():
+                yield f"  run {row['id']} waived {item}: {reason.strip().split(chr(10))[0]}"
     if document["evidence"]:
         yield "Evidence:"
         rows = [
@@ -188,3 +178,8 @@ def read_ledger(
 
 def _minute(moment: str) -> str:
     return moment[:16].replace("T", " ")
+
+
+def kept_lines(kept: Sequence[Kept]) -> list[str]:
+    """Say what is kept of dropped columns and tables."""
+    return ["Kept of what was dropped:", *(f"  {each}" for each in kept)] if kept else []

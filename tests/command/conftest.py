@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from django.core.management import call_command
+from django.db import connections
 from django.test import override_settings
 from pytest_django import DjangoDbBlocker
 
@@ -33,6 +34,14 @@ def database_in_use(django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
             call_command("migrate", "auth", verbosity=0)
         yield name
         drop_database(name)
+
+
+@pytest.fixture(autouse=True)
+def unmarked() -> Iterator[None]:
+    """Leave the parameters of the connection as they were: a release is put among them."""
+    options = connections.settings["default"]["OPTIONS"]
+    yield
+    connections.settings["default"]["OPTIONS"] = options
 
 
 @contextmanager

@@ -149,6 +149,10 @@ class Project:
     # -- commands --------------------------------------------------------------------
 
     def run(self, *args: str) -> Result:
+        """Run safemigrate as it would be typed where it gathers nothing by itself."""
+        return self.gathering("--no-gather", *args)
+
+    def gathering(self, *args: str) -> Result:
         """Run safemigrate as it would be typed."""
         return self.type(Command, "safemigrate", *args)
 

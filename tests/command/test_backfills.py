@@ -520,6 +520,10 @@ class TestOrders:
         left.contract("store", "0004_less", "ALTER TABLE store_item DROP COLUMN total")
         left.contract("store", "0005_less", "ALTER TABLE store_box DROP COLUMN size")
         result = left.safely("--phase", "contract")
+        assert result.code == 3
+        for words in ["store.0004_less: The backfill", *(" ".join(part.split()) for part in said)]:
+            assert words in " ".join(result.said.split())
+        result = left.safely("--phase", "contract", "--waive=no_downtime=only the other table")
         assert result.code == 1
         for words in ["store.0004_less: BackfillUnfinished", *said]:
             assert words in result.said

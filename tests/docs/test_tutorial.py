@@ -55,7 +55,6 @@ def terminal(postgres: Server, tmp_path: Path) -> Iterator[Terminal]:
         postgres.drop_database(database)
 
 
-@pytest.mark.postgres_versions
 def test_a_reader_who_types_the_tutorial_sees_what_it_shows(terminal: Terminal) -> None:
     for block in blocks(TUTORIAL):
         if "title" in block.attributes:

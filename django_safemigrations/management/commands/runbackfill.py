@@ -29,6 +29,7 @@ from django_safemigrations.exceptions import (
     SafeMigrationsError,
     SettingsError,
 )
+from django_safemigrations.management.announcing import Announced, Announcer
 from django_safemigrations.management.backfills import (
     GOING_ON,
     Looks,
@@ -199,7 +200,8 @@ class Command(CheckedCommand):
         with ending.listening(), Display(cast("TextIO", self.stdout)) as display:
             # Nothing but the document may be written to standard output with JSON.
             observer = Silence() if self.as_json or self.options["verbosity"] < 1 else display
-            with reporting_to(OneAtATime(observer)):
+            announced = Announced(observer, Announcer(connection.alias))
+            with reporting_to(OneAtATime(announced)):
                 done = work(
                     self.options["database"],
                     count,

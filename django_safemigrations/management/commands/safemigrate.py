@@ -10,9 +10,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_safemigrations import ledger
 from django_safemigrations.backfill.report import reporting_to
 from django_safemigrations.conf import get_settings
+from django_safemigrations.management.announcing import Announced, Announcer
 from django_safemigrations.management.display import Display
+from django_safemigrations.management.evidence_first import EvidenceFirst
 from django_safemigrations.management.looking import Looking
-from django_safemigrations.management.running import Running
 from django_safemigrations.management.targets import parse_resolutions, parse_waivers, usage
 from django_safemigrations.management.workers import Silence
 from django_safemigrations.models import PendingContract
@@ -21,8 +22,10 @@ from django_safemigrations.postgres.session import migrator_lock, refuse_transac
 from django_safemigrations.schedule import dotted
 
 
-class Command(Looking, Running):
+class Command(Looking, EvidenceFirst):
     """The safemigrate command."""
+
+    announcer_class = Announcer
 
     def route(self, **options: Any) -> int:
         """Do what the options ask for and return the exit code."""
@@ -36,12 +39,16 @@ class Command(Looking, Running):
         self.document["database"] = self.database
         if options["status"]:
             return self._status(connection)
+        if options["history"] is not None:
+            return self._history(connection)
         if options["check_unapplied"] and not options["plan"]:
             return self._check(connection)
         refuse_transaction_pooling(connection)
         if options["plan"]:
             return self._plan(connection)
+        self._gather(connection)
         with migrator_lock(connection):
+            self.announcer = self.announcer_class(self.database)
             if self.resolutions:
                 return self._resolve(connection)
             if options["prune"]:
@@ -51,7 +58,9 @@ class Command(Looking, Running):
             with (
                 guarded_execution(connection) as guard,
                 Display(cast("TextIO", self.stdout)) as display,
-                reporting_to(display if self.verbosity >= 1 else Silence()),
+                reporting_to(
+                    Announced(display if self.verbosity >= 1 else Silence(), self.announcer)
+                ),
             ):
                 if options["rollback"] is not None:
                     return self._roll_back(connection, guard)

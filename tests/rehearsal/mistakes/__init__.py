@@ -1,0 +1,1 @@
+"""Plans that each hold one mistake, and the same plans repaired."""
