@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from django_safemigrations.backfill.statements import told_at_the_end
 from django_safemigrations.backfill.work import Batch, Changed, escaped
 from django_safemigrations.exceptions import BackfillStopped
 from django_safemigrations.postgres.catalog import Catalog, Table, quote
@@ -65,6 +66,17 @@ class Fill:
             "SELECT EXISTS (SELECT FROM pg_proc WHERE proname = ANY (%s) AND provolatile = 'v')",
             [list(called)],
         )
+
+    def told_at_the_end(self, left: int, changed: int, passes: int) -> str:
+        """Say how it has ended; empty if it has not.
+
+        A value that only Python makes is not given to rows that old code writes meanwhile: no
+        trigger can. Those that come after the last pass are left to the contract, which fills
+        them and proves that none is left.
+        """
+        if self.values is not None:
+            return told_at_the_end(until_none_left=True, left=left, changed=changed, passes=passes)
+        return f"proven complete, {changed:,} rows changed" if left == 0 else ""
 
     def describe(self) -> dict[str, Any]:
         """Return what another process needs to fill the same."""

@@ -82,6 +82,7 @@ class TestStandbys:
         assert gate.look() is None
         pair.stop_replay()
         execute(primary, "UPDATE parcel SET total = total")
+        pair.wait_until_behind()
         clock.now += 1
         assert gate.look() is None
         clock.now += 61
@@ -99,6 +100,7 @@ class TestStandbys:
         gate = Standbys(primary, BackfillSettings(max_lag=None, max_lag_bytes=100_000))
         pair.stop_replay()
         execute(primary, "UPDATE parcel SET total = total + 1")
+        pair.wait_until_behind()
         wait = gate.look()
         assert wait is not None
         assert "behind, and may be 97.7\xa0KB" in wait.reason

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, connections
 from django.test import override_settings
 
 from django_safemigrations.management.commands.rehearsemigrations import Command
@@ -270,3 +270,51 @@ def test_a_new_model_brings_content_types_and_permissions_which_is_no_difference
     )
     result = rehearse(ready)
     assert result.code == 0, result.said
+
+
+OWNED = """
+DO $$
+DECLARE found record;
+BEGIN
+    FOR found IN SELECT c.oid::regclass AS name FROM pg_class c
+        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
+    LOOP
+        EXECUTE format('ALTER TABLE %s OWNER TO "Table Owner"', found.name);
+    END LOOP;
+    EXECUTE format('ALTER DATABASE %I OWNER TO "Table Owner"', current_database());
+    ALTER SCHEMA public OWNER TO "Table Owner";
+END $$
+"""
+
+
+@pytest.fixture
+def as_owner(ready: Project) -> Iterator[Project]:
+    """The project, as a role that owns its tables and may do nothing else."""
+    admin().execute(
+        'DO $$ BEGIN CREATE ROLE "Table Owner" LOGIN; EXCEPTION WHEN duplicate_object THEN END $$'
+    )
+    ready.execute(OWNED)
+    settings = connections.settings["default"]
+    before, opened = settings["USER"], connections["default"]
+    settings["USER"] = "Table Owner"
+    connections["default"] = connections.create_connection("default")
+    try:
+        yield ready
+    finally:
+        connections["default"].close()
+        settings["USER"] = before
+        connections["default"] = opened
+
+
+def test_who_owns_the_tables_needs_no_other_right(as_owner: Project, tmp_path: Path) -> None:
+    """The copy is on an embedded server, so not even the right to create databases."""
+    given = {
+        "REHEARSAL": {"REPORTS": str(tmp_path / "reports"), "SERVER": "embedded"},
+        "BACKUP": {"DIRECTORY": str(tmp_path / "backups"), "ALWAYS": True},
+    }
+    as_owner.expand("store", "0002_more", ADD, DROP)
+    with override_settings(SAFE_MIGRATIONS=given):
+        result = as_owner.gathering()
+    assert result.code == 0, result.said
+    assert as_owner.value("SELECT current_user") == "Table Owner"
+    assert as_owner.columns("store_box") == {"id", "size", "more"}

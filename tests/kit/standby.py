@@ -48,6 +48,16 @@ class Pair:
             lambda: "the standby goes on replaying",
         )
 
+    def wait_until_behind(self) -> None:
+        """Wait until the primary knows of WAL that the standby has not replayed.
+
+        What was committed asynchronously is written a moment later.
+        """
+        behind = "SELECT bool_or(pg_current_wal_lsn() > replay_lsn) FROM pg_stat_replication"
+        wait_until(
+            lambda: self.on_primary(behind) == [(True,)], lambda: "the standby is not behind"
+        )
+
     def go_on(self) -> None:
         """Let the standby replay again."""
         self.on_standby("SELECT pg_wal_replay_resume()")

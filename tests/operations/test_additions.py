@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from django.contrib.postgres.functions import RandomUUID
-from django.db import Error, models
+from django.db import Error, connection, models
 from django.db.migrations import AddField
 from django.db.models.fields import NOT_PROVIDED
 
@@ -23,6 +23,7 @@ from django_safemigrations.operations import (
 )
 from django_safemigrations.postgres import domains
 from tests.kit.case import Case, define
+from tests.kit.databases import connect
 from tests.operations.started import started
 
 COLUMN = "column public.caseapp_order.value"
@@ -125,6 +126,24 @@ def test_what_old_code_left_null_is_filled_by_the_contract() -> None:
         assert change.value("SELECT count(*) FROM caseapp_order WHERE value IS NULL") == 2
         change.contract()
         assert change.value("SELECT count(DISTINCT value) FROM caseapp_order") == 8
+
+
+def test_old_code_that_goes_on_writing_does_not_keep_the_expand_from_its_end() -> None:
+    """No trigger can make a value that only Python makes: there is always one more NULL."""
+    case = addition(lambda: models.CharField(max_length=20, default=next_code))
+
+    def write(execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
+        if str(sql).startswith("SELECT count(*)"):
+            with connect() as old_code:
+                old_code.execute("INSERT INTO caseapp_order (number) VALUES (1)")
+        return execute(sql, params, many, context)
+
+    with started(case) as change:
+        with connection.execute_wrapper(write):
+            change.expand()
+        assert change.value("SELECT count(*) FROM caseapp_order WHERE value IS NULL") == 1
+        change.contract()
+        assert change.value("SELECT count(*) FROM caseapp_order WHERE value IS NULL") == 0
 
 
 def test_one_value_for_several_rows_of_a_unique_field_is_refused_and_can_be_undone() -> None:
