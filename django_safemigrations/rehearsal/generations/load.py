@@ -99,6 +99,7 @@ class Load:
         self.given_up = given_up
         self.clock = clock
         self.step: StepKey | None = None
+        self._begun: list[StepKey] = []
         self._who = who
         self._end = threading.Event()
         self._plan_runs = threading.Event()
@@ -147,6 +148,7 @@ class Load:
     def step_begins(self, key: StepKey) -> None:
         """Note the step for what follows."""
         self.step = key
+        self._begun.append(key)
 
     def step_ends(self, key: StepKey) -> None:
         """Do nothing: its locks may still be held."""
@@ -224,7 +226,7 @@ class Load:
 
     def _request(self, session: Session, work: Work, call: Call, felt: _Felt) -> None:
         session.statement = ""
-        during = self.step
+        during, before = self.step, len(self._begun)
         begun = self.clock()
         error: Exception | None = None
         try:
@@ -237,7 +239,8 @@ class Load:
             error = raised
         seconds = self.clock() - begun
         label = f"{work.side.name} code, {work.model._meta.label}: {call}"
-        during = during or self.step
+        # One that began before a step and waited for it ends when the step is over.
+        during = during or self.step or next(iter(self._begun[before:]), None)
         felt.note(seconds, label + (f", during {during}" if during else ""))
         if error is None or isinstance(error, ObjectDoesNotExist):
             # A row that was there may have been deleted by the plan.
