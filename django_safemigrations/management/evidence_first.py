@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from datetime import datetime
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -11,7 +13,14 @@ from django_safemigrations import ledger
 from django_safemigrations.backup.taking import attested, take_backup
 from django_safemigrations.checklist import record_evidence
 from django_safemigrations.conf import get_settings
-from django_safemigrations.exceptions import ChecklistUnmet
+from django_safemigrations.exceptions import (
+    BackupFailed,
+    ChecklistUnmet,
+    CopyFailed,
+    CopyRefused,
+    ProgramFailed,
+    ProgramMissing,
+)
 from django_safemigrations.executor import PhasedExecutor
 from django_safemigrations.footprints import Footprint
 from django_safemigrations.management.gate import Judged, is_fresh
@@ -21,7 +30,17 @@ from django_safemigrations.management.running import Running
 from django_safemigrations.management.targets import Target, usage
 from django_safemigrations.models import PendingContract
 from django_safemigrations.postgres.session import migrator_lock
+from django_safemigrations.rehearsal.report import ReportNotWritten
 from django_safemigrations.schedule import Key, Schedule
+
+NOT_GATHERED = (
+    BackupFailed,
+    CopyFailed,
+    CopyRefused,
+    ProgramFailed,
+    ProgramMissing,
+    ReportNotWritten,
+)
 
 
 class EvidenceFirst(Running):
@@ -53,9 +72,27 @@ class EvidenceFirst(Running):
             return
         self._ensure_ledger(connection)
         if "rehearsed" in items:
-            self._rehearse(executor, target, owed, schedule)
+            with self._or_unmet("rehearsed"):
+                self._rehearse(executor, target, owed, schedule)
         if "backup" in items:
-            self._back_up(executor, judged)
+            with self._or_unmet("backup"):
+                self._back_up(executor, judged)
+
+    @contextlib.contextmanager
+    def _or_unmet(self, item: str) -> Iterator[None]:
+        """Refuse the run where evidence can't be gathered: then the item is unmet.
+
+        Raises:
+            ChecklistUnmet: with the reason and the other ways.
+        """
+        try:
+            yield
+        except NOT_GATHERED as error:
+            raise ChecklistUnmet(
+                f"{item}: no evidence could be gathered; nothing was changed.\n{error}\n"
+                f"Or record evidence of your own, or waive the item with a reason that the ledger "
+                f'keeps: {self._typed()} --waive {item}="..."'
+            ) from error
 
     def _ensure_ledger(self, connection: BaseDatabaseWrapper) -> None:
         """Make the tables that evidence is kept in: they are this app's own."""

@@ -244,6 +244,31 @@ class TestGathering:
         assert "SMALL_DATABASE" in said
         assert not (tmp_path / "reports").exists()
 
+    def test_where_no_copy_can_be_made_the_item_is_unmet_with_the_reason(
+        self, unset: Project
+    ) -> None:
+        unset.expand("store", "0002_more", ADD, DROP)
+        with override_settings(SAFE_MIGRATIONS={"REHEARSAL": {"SERVER": "env:NO_SUCH_VARIABLE"}}):
+            result = unset.gathering()
+        assert result.code == 3
+        assert "NO_SUCH_VARIABLE" in result.err
+        assert '--waive rehearsed="..."' in result.err
+        assert unset.columns("store_box") == {"id", "size"}
+
+    def test_where_no_backup_can_be_taken_the_item_is_unmet_with_the_reason(
+        self, unset: Project, tmp_path: Path
+    ) -> None:
+        unset.expand("store", "0002_more", ADD, DROP)
+        given = {
+            "CHECKLIST": {"rehearsed": "off"},
+            "BACKUP": {"STRATEGY": "command", "COMMAND": ["false"], "ALWAYS": True},
+        }
+        with override_settings(SAFE_MIGRATIONS=given):
+            result = unset.gathering()
+        assert result.code == 3
+        assert '--waive backup="..."' in result.err
+        assert unset.columns("store_box") == {"id", "size"}
+
     def test_an_attested_backup_is_named_on_the_command_line(self, unset: Project) -> None:
         unset.expand("store", "0002_more", ADD, DROP)
         given = {
@@ -251,7 +276,9 @@ class TestGathering:
             "CHECKLIST": {"rehearsed": "off"},
         }
         with override_settings(SAFE_MIGRATIONS=given):
-            assert "--backup-id" in unset.gathering().err
+            refused = unset.gathering()
+            assert refused.code == 3
+            assert "--backup-id" in refused.err
             result = unset.gathering("--backup-id", "snap-1@yesterday")
             assert result.code == 2
             assert "is not a time" in result.err
