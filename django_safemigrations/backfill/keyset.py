@@ -171,7 +171,8 @@ class Backfill:
             ranges,
             rows_total=sum(member.rows for member in self.members),
             passes=passes,
-            state=State.PENDING if self.around.leave else State.RUNNING,
+            # What is kept in memory no other process will ever see.
+            state=State.PENDING if self.around.leave and self.store.shared else State.RUNNING,
         )
 
     # -- its course --------------------------------------------------------------------------

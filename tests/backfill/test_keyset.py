@@ -18,6 +18,7 @@ from django_safemigrations.backfill.progress import progress_store
 from django_safemigrations.backfill.ranges import Range
 from django_safemigrations.backfill.report import Lines, reporting_to
 from django_safemigrations.backfill.store import State, Step
+from django_safemigrations.backfill.surroundings import surrounded_by
 from django_safemigrations.exceptions import DataDiffers, LockNotGranted, UnsupportedChange
 from django_safemigrations.models import BackfillRange
 from django_safemigrations.postgres.catalog import quote
@@ -219,6 +220,19 @@ class TestResuming:
         assert two.load() is None
         assert two.claim() is None
         assert one.totals().rows_done == 7
+
+    def test_what_no_worker_can_see_is_not_left_to_workers(
+        self, database: BaseDatabaseWrapper
+    ) -> None:
+        create(database)
+        slept = itertools.count(1)
+
+        def sleep(seconds: float) -> None:
+            assert next(slept) < 20, "it waits for workers that never come"
+
+        with surrounded_by(leave=True), connection.schema_editor(atomic=False) as editor:
+            with runner(editor) as means:
+                assert fill(means, task(connection), MemoryProgress(), sleep=sleep) == ROWS
 
     def test_without_the_ledger_progress_is_kept_in_memory(
         self, database: BaseDatabaseWrapper
