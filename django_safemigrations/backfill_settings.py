@@ -9,11 +9,15 @@ from zoneinfo import ZoneInfo
 
 from django_safemigrations.setting_checks import (
     Problem,
+    callable_like,
     count,
-    nearest,
+    each,
+    name_like,
     one_of,
+    or_none,
     positive,
     whole,
+    yes_or_no,
 )
 from django_safemigrations.windows import parse_window
 
@@ -68,39 +72,10 @@ class BackfillSettings:
     synchronous_commit: bool = False
 
 
-def _or_none(
-    check: Callable[[str, object], list[Problem]],
-) -> Callable[[str, object], list[Problem]]:
-    return lambda key, value: [] if value is None else check(key, value)
-
-
-def _yes_or_no(key: str, value: object) -> list[Problem]:
-    if isinstance(value, bool):
-        return []
-    return [Problem(key, f"{value!r} is neither True nor False.", "Write True or False.")]
-
-
 def _sql(key: str, value: object) -> list[Problem]:
     if isinstance(value, str) and value.strip():
         return []
     return [Problem(key, f"{value!r} is not an SQL query.", "Write a SELECT that returns seconds.")]
-
-
-def _callable(key: str, value: object) -> list[Problem]:
-    # What a dotted path leads to is seen when a backfill starts: importing here would be early.
-    if callable(value) or (isinstance(value, str) and "." in value.strip(".")):
-        return []
-    return [
-        Problem(
-            key, f"{value!r} is not a dotted path.", 'Write "shop.backfills.wait", for example.'
-        )
-    ]
-
-
-def _name(key: str, value: object) -> list[Problem]:
-    if isinstance(value, str) and value:
-        return []
-    return [Problem(key, f"{value!r} is not a name.", 'Write "default", for example.')]
 
 
 def _names(key: str, value: object) -> list[Problem]:
@@ -133,41 +108,31 @@ def _time_zone(key: str, value: object) -> list[Problem]:
 
 
 BACKFILL_CHECKS: dict[str, Callable[[str, object], list[Problem]]] = {
-    "MAX_LAG": _or_none(positive),
-    "MAX_LAG_BYTES": _or_none(count),
-    "MAX_SLOT_BYTES": _or_none(count),
+    "MAX_LAG": or_none(positive),
+    "MAX_LAG_BYTES": or_none(count),
+    "MAX_SLOT_BYTES": or_none(count),
     "IGNORE_REPLICAS": _names,
-    "LAG_QUERY": _or_none(_sql),
-    "MAX_ACTIVE": _or_none(whole),
-    "THROTTLE": _or_none(_callable),
+    "LAG_QUERY": or_none(_sql),
+    "MAX_ACTIVE": or_none(whole),
+    "THROTTLE": or_none(callable_like("shop.backfills.wait")),
     "VACUUM": one_of(VACUUM_WAYS),
     "VACUUM_AFTER": positive,
     "VACUUM_PATIENCE": positive,
-    "MAX_ROWS_PER_SECOND": _or_none(count),
+    "MAX_ROWS_PER_SECOND": or_none(count),
     "WINDOWS": _windows,
-    "TIME_ZONE": _or_none(_time_zone),
+    "TIME_ZONE": or_none(_time_zone),
     "WORKERS": count,
     "TASKS": whole,
-    "TASK_BACKEND": _name,
-    "TASK_QUEUE": _name,
+    "TASK_BACKEND": name_like("default"),
+    "TASK_QUEUE": name_like("default"),
     "TASK_SECONDS": positive,
-    "SYNCHRONOUS_COMMIT": _yes_or_no,
+    "SYNCHRONOUS_COMMIT": yes_or_no,
 }
 
 
 def check_backfill(key: str, value: object) -> list[Problem]:
     """Refuse unknown keys and unusable values."""
-    if not isinstance(value, Mapping):
-        return [Problem(key, f"{value!r} is not a dict.", 'Write {"MAX_LAG": 5}, for example.')]
-    problems = []
-    for name, given in value.items():
-        where = f"{key}[{name!r}]"
-        if name not in BACKFILL_CHECKS:
-            hint = nearest(str(name).upper(), list(BACKFILL_CHECKS))
-            problems.append(Problem(where, f"there is no such key in {key}.", hint))
-        else:
-            problems += BACKFILL_CHECKS[name](where, given)
-    return problems
+    return each(key, value, BACKFILL_CHECKS, '{"MAX_LAG": 5}')
 
 
 def read_backfill(raw: Mapping[str, Any]) -> BackfillSettings:

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django_safemigrations.setting_checks import Problem, count, nearest, one_of, positive
+from django_safemigrations.setting_checks import (
+    Problem,
+    count,
+    each,
+    one_of,
+    or_none,
+    path_like,
+    positive,
+    yes_or_no,
+)
 
 STRATEGIES = ("pg_dump", "command", "restore_point", "attested")
 TABLES = ("all", "at_risk")
@@ -48,19 +57,6 @@ class BackupSettings:
     always: bool = False
 
 
-def _path(key: str, value: object) -> list[Problem]:
-    if isinstance(value, str) and value.strip() and "\0" not in value:
-        return []
-    if hasattr(value, "__fspath__"):
-        return []
-    hint = 'Write "/var/backups/shop", for example.'
-    return [Problem(key, f"{value!r} is not the path of a directory.", hint)]
-
-
-def _path_or_none(key: str, value: object) -> list[Problem]:
-    return [] if value is None else _path(key, value)
-
-
 def _words(key: str, value: object) -> list[Problem]:
     if (
         isinstance(value, list | tuple)
@@ -73,40 +69,26 @@ def _words(key: str, value: object) -> list[Problem]:
     return [Problem(key, f"{value!r} is not a list of a command and its arguments.", hint)]
 
 
-def _yes_or_no(key: str, value: object) -> list[Problem]:
-    if isinstance(value, bool):
-        return []
-    return [Problem(key, f"{value!r} is neither True nor False.", "Write True or False.")]
-
-
 BACKUP_CHECKS: dict[str, Callable[[str, object], list[Problem]]] = {
     "STRATEGY": one_of(STRATEGIES),
-    "DIRECTORY": _path,
+    "DIRECTORY": path_like("/var/backups/shop"),
     "JOBS": count,
     "TABLES": one_of(TABLES),
     "VERIFY": one_of(VERIFICATIONS),
-    "PROGRAMS": _path_or_none,
+    "PROGRAMS": or_none(path_like("/usr/lib/postgresql/18/bin")),
     "COMMAND": _words,
     "COMMAND_TIMEOUT": positive,
     "ARCHIVE_TIMEOUT": positive,
     "MAX_AGE": positive,
-    "ALWAYS": _yes_or_no,
+    "ALWAYS": yes_or_no,
 }
 
 
 def check_backup(key: str, value: object) -> list[Problem]:
     """Refuse unknown keys and unusable values."""
+    problems = each(key, value, BACKUP_CHECKS, '{"STRATEGY": "pg_dump"}')
     if not isinstance(value, Mapping):
-        hint = 'Write {"STRATEGY": "pg_dump"}, for example.'
-        return [Problem(key, f"{value!r} is not a dict.", hint)]
-    problems = []
-    for name, given in value.items():
-        where = f"{key}[{name!r}]"
-        if name not in BACKUP_CHECKS:
-            hint = nearest(str(name).upper(), list(BACKUP_CHECKS))
-            problems.append(Problem(where, f"there is no such key in {key}.", hint))
-        else:
-            problems += BACKUP_CHECKS[name](where, given)
+        return problems
     if value.get("STRATEGY") == "command" and not value.get("COMMAND"):
         hint = 'Write "COMMAND": ["/usr/local/bin/snapshot"], for example.'
         problems.append(Problem(f"{key}['COMMAND']", 'STRATEGY is "command", but none is.', hint))

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from django_safemigrations.setting_checks import Problem, count, nearest, one_of
+from django_safemigrations.setting_checks import (
+    Problem,
+    callable_like,
+    count,
+    each,
+    name_like,
+    one_of,
+    or_none,
+    path_like,
+    whole,
+    yes_or_no,
+)
 
 SOURCES = ("dump", "template", "existing", "sample")
 ENVIRONMENT = "env:"
@@ -50,18 +60,6 @@ class RehearsalSettings:
     reports: str = ".safemigrations/rehearsals"
 
 
-def _or_none(
-    check: Callable[[str, object], list[Problem]],
-) -> Callable[[str, object], list[Problem]]:
-    return lambda key, value: [] if value is None else check(key, value)
-
-
-def _yes_or_no(key: str, value: object) -> list[Problem]:
-    if isinstance(value, bool):
-        return []
-    return [Problem(key, f"{value!r} is neither True nor False.", "Write True or False.")]
-
-
 def _address(key: str, value: object) -> list[Problem]:
     hint = 'Write an alias of DATABASES, or "env:NAME" for a variable with a connection string.'
     if not isinstance(value, str) or not value or value == ENVIRONMENT:
@@ -72,71 +70,35 @@ def _address(key: str, value: object) -> list[Problem]:
     return []
 
 
-def _name(key: str, value: object) -> list[Problem]:
-    if isinstance(value, str) and value:
-        return []
-    return [Problem(key, f"{value!r} is not a name.", 'Write "golden", for example.')]
-
-
 def _tables(key: str, value: object) -> list[Problem]:
     if isinstance(value, list | tuple | set) and all(isinstance(name, str) for name in value):
         return []
     return [Problem(key, f"{value!r} is not a list of tables.", 'Write ["shop_currency"].')]
 
 
-def _callable(key: str, value: object) -> list[Problem]:
-    # What a dotted path leads to is seen when a copy was made: importing here would be early.
-    if callable(value) or (isinstance(value, str) and "." in value.strip(".")):
-        return []
-    return [
-        Problem(
-            key, f"{value!r} is not a dotted path.", 'Write "shop.privacy.anonymize", for example.'
-        )
-    ]
-
-
-def _clients(key: str, value: object) -> list[Problem]:
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return []
-    return [Problem(key, f"{value!r} is not a number of clients.", "Write 4, or 0 for none.")]
-
-
-def _path(key: str, value: object) -> list[Problem]:
-    if isinstance(value, str | Path) and str(value):
-        return []
-    return [Problem(key, f"{value!r} is not a path.", 'Write "/var/tmp", for example.')]
-
-
 REHEARSAL_CHECKS: dict[str, Callable[[str, object], list[Problem]]] = {
     "SOURCE": one_of(SOURCES),
-    "SERVER": _or_none(_address),
-    "COPY": _or_none(_address),
-    "TEMPLATE": _or_none(_name),
+    "SERVER": or_none(_address),
+    "COPY": or_none(_address),
+    "TEMPLATE": or_none(name_like("golden")),
     "SAMPLE_ROWS": count,
     "SAMPLE_WHOLE": _tables,
-    "JOBS": _or_none(count),
-    "ANONYMIZE": _or_none(_callable),
-    "KEEP_COPY": _yes_or_no,
-    "DIRECTORY": _or_none(_path),
-    "PROGRAMS": _or_none(_path),
-    "LOAD": _clients,
-    "REPORTS": _path,
+    "JOBS": or_none(count),
+    "ANONYMIZE": or_none(callable_like("shop.privacy.anonymize")),
+    "KEEP_COPY": yes_or_no,
+    "DIRECTORY": or_none(path_like("/srv/scratch")),
+    "PROGRAMS": or_none(path_like("/usr/lib/postgresql/18/bin")),
+    "LOAD": whole,
+    "REPORTS": path_like("/srv/rehearsals"),
 }
 NEEDED = {"template": "TEMPLATE", "existing": "COPY"}
 
 
 def check_rehearsal(key: str, value: object) -> list[Problem]:
     """Refuse unknown keys, unusable values, and a source without what it needs."""
+    problems = each(key, value, REHEARSAL_CHECKS, '{"SOURCE": "dump"}')
     if not isinstance(value, Mapping):
-        return [Problem(key, f"{value!r} is not a dict.", 'Write {"SOURCE": "dump"}, for example.')]
-    problems = []
-    for name, given in value.items():
-        where = f"{key}[{name!r}]"
-        if name not in REHEARSAL_CHECKS:
-            hint = nearest(str(name).upper(), list(REHEARSAL_CHECKS))
-            problems.append(Problem(where, f"there is no such key in {key}.", hint))
-        else:
-            problems += REHEARSAL_CHECKS[name](where, given)
+        return problems
     needed = NEEDED.get(str(value.get("SOURCE")))
     if needed is not None and not value.get(needed):
         said = f"{value['SOURCE']!r} needs {needed}."

@@ -26,7 +26,7 @@ from django_safemigrations.rehearsal_settings import RehearsalSettings
         ({"SAMPLE_WHOLE": "shop_order"}, "['SAMPLE_WHOLE']", "not a list of tables"),
         ({"ANONYMIZE": "nowhere"}, "['ANONYMIZE']", "not a dotted path"),
         ({"KEEP_COPY": "yes"}, "['KEEP_COPY']", "neither True nor False"),
-        ({"DIRECTORY": 3}, "['DIRECTORY']", "not a path"),
+        ({"DIRECTORY": 3}, "['DIRECTORY']", "not the path of a directory"),
         (["SOURCE"], "", "not a dict"),
     ],
 )
