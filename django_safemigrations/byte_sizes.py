@@ -1,4 +1,4 @@
-"""Sizes as people write them, such as "10 GB", in the units that PostgreSQL uses."""
+"""Sizes as people write and read them, such as "10 GB", in the units that PostgreSQL uses."""
 
 from __future__ import annotations
 
@@ -46,3 +46,16 @@ def byte_size(key: str, value: object) -> list[Problem]:
         hint = 'Write "10 GB", for example, or a number of bytes.'
         return [Problem(key, f"{value!r} is not a size.", hint)]
     return []
+
+
+def in_words(amount: float) -> str:
+    """Return bytes in the units of `pg_size_pretty`: "0 bytes", "16 kB", "1.4 GB"."""
+    sign, left = ("−" if amount < 0 else ""), float(abs(amount))
+    if left < 1024:
+        return f"{sign}{left:.0f} {'byte' if left == 1 else 'bytes'}"
+    units = ("kB", "MB", "GB", "TB", "PB")
+    for unit in units:
+        left /= 1024
+        if left < 1023.5 or unit == units[-1]:
+            return f"{sign}{left:.1f} {unit}" if left < 9.95 else f"{sign}{left:,.0f} {unit}"
+    raise AssertionError(left)

@@ -156,3 +156,7 @@ class CopyFailed(SafeMigrationsError):
 
 class BackupFailed(SafeMigrationsError):
     """There is no backup that could be relied on; nothing in the database was changed."""
+
+
+class ReportNotWritten(SafeMigrationsError):
+    """A report can't be written where it should be."""

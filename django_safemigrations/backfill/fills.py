@@ -74,9 +74,8 @@ class Fill:
         trigger can. Those that come after the last pass are left to the contract, which fills
         them and proves that none is left.
         """
-        if self.values is not None:
-            return told_at_the_end(until_none_left=True, left=left, changed=changed, passes=passes)
-        return f"proven complete, {changed:,} rows changed" if left == 0 else ""
+        last = passes if self.values is not None else 0
+        return told_at_the_end(until_none_left=True, left=left, changed=changed, passes=last)
 
     def describe(self) -> dict[str, Any]:
         """Return what another process needs to fill the same."""

@@ -17,8 +17,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_safemigrations.backup.restoring import restore_command
 from django_safemigrations.backup.rights import refuse_unreadable
 from django_safemigrations.backup.risk import AtRisk, tables_at_risk
-from django_safemigrations.backup.taken import BackupTaken, in_words, taken
+from django_safemigrations.backup.taken import BackupTaken, taken
 from django_safemigrations.backup_settings import BackupSettings
+from django_safemigrations.byte_sizes import in_words
 from django_safemigrations.exceptions import BackupFailed, ProgramFailed
 from django_safemigrations.postgres.catalog import Catalog
 from django_safemigrations.postgres.names import short_hash

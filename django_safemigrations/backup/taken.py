@@ -38,12 +38,3 @@ def taken(
         **details,
     }
     return BackupTaken(strategy, taken_at, summary, told, describe)
-
-
-def in_words(size: float) -> str:
-    """Return a number of bytes as people say it."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TB"

@@ -11,12 +11,12 @@ from django.db.migrations.loader import MigrationLoader
 
 from django_safemigrations.exceptions import SafeMigrationsError
 from django_safemigrations.operations import DropReplacedColumn, DropSyncedColumns, Stage
+from django_safemigrations.operations.leaves import leaves
 from django_safemigrations.operations.shadows import UNKNOWN
 from django_safemigrations.postgres.errors import sqlstate
 from django_safemigrations.postgres.pairs import Pairs
 from django_safemigrations.postgres.runner import Runner, runner
 from django_safemigrations.postgres.swaps import typed_pairs
-from django_safemigrations.rollback_plans.building import pieces
 from django_safemigrations.schedule import Entry, dotted
 
 PATIENCE = 5.0
@@ -48,7 +48,7 @@ def differing_rows(
     for entry in contracts:
         stages = [
             operation
-            for _, operation in pieces(entry.migration)
+            for _, operation in leaves(entry.migration)
             if isinstance(operation, DropSyncedColumns | DropReplacedColumn)
         ]
         if not stages:

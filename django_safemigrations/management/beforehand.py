@@ -16,10 +16,10 @@ from django_safemigrations.checklist.way_back import seconds_of
 from django_safemigrations.conf import Settings
 from django_safemigrations.executor import PhasedExecutor
 from django_safemigrations.models import Evidence
+from django_safemigrations.operations.leaves import leaves
 from django_safemigrations.postgres.sessions import other_sessions
 from django_safemigrations.releases import current_release
 from django_safemigrations.rollback_plans import RollbackPlan, rollback_plan
-from django_safemigrations.rollback_plans.building import pieces
 from django_safemigrations.schedule import Schedule
 
 
@@ -85,7 +85,7 @@ def taken_by(
 
 def _operation(loader: MigrationLoader, place: tuple[str, str, str]) -> object:
     migration = (loader.disk_migrations or {}).get(place[:2])
-    found = dict(pieces(migration)) if migration is not None else {}
+    found = dict(leaves(migration)) if migration is not None else {}
     return found.get(place[2])
 
 

@@ -20,17 +20,15 @@ from django_safemigrations.exceptions import (
     CopyRefused,
     ProgramFailed,
     ProgramMissing,
+    ReportNotWritten,
 )
 from django_safemigrations.executor import PhasedExecutor
 from django_safemigrations.footprints import Footprint
 from django_safemigrations.management.gate import Judged, is_fresh
-from django_safemigrations.management.preparing import footprints_of
-from django_safemigrations.management.rehearsing.gathering import lacking, may_gather
+from django_safemigrations.management.rehearsing.gathering import intentions
 from django_safemigrations.management.running import Running
 from django_safemigrations.management.targets import Target, usage
-from django_safemigrations.models import PendingContract
 from django_safemigrations.postgres.session import migrator_lock
-from django_safemigrations.rehearsal.report import ReportNotWritten
 from django_safemigrations.schedule import Key, Schedule
 
 NOT_GATHERED = (
@@ -57,18 +55,16 @@ class EvidenceFirst(Running):
         if not forwards or not options["gather"] or options["fake"]:
             return
         executor = self._executor(connection)
-        pending: list[PendingContract] = []
-        if ledger.exists(connection):
-            pending, _ = ledger.owed_contracts(connection, executor.loader)
-        owed = footprints_of(pending)
+        owed = self._owed(executor)
         target = self._target(executor, owed)
         if target.backwards or is_fresh(executor):
             return
         schedule = self._schedule(executor, target, self._phase_of_run(fresh=False), owed)
         judged = self._judge(executor, schedule, fake=False, fresh=False)
-        items = lacking(judged.verdicts)
-        settings = get_settings()
-        if not items or any(may_gather(connection, item, settings) for item in items):
+        items, told = intentions(connection, judged.verdicts, get_settings())
+        if not items:
+            if self.verbosity >= 1:
+                self.lines(told)
             return
         self._ensure_ledger(connection)
         if "rehearsed" in items:

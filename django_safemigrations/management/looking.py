@@ -157,7 +157,7 @@ class Looking(Telling):
         self.document["stepped_over"] = [
             dotted(e.key) for e in schedule.entries if e.action is Action.STEP_OVER
         ]
-        self.document["gathers"] = intentions(connection, judged.verdicts, get_settings())
+        _, self.document["gathers"] = intentions(connection, judged.verdicts, get_settings())
         self._print_plan(schedule, now, then, judged)
         left = bool(schedule.working or later)
         return PENDING if left and self.options["check_unapplied"] else 0

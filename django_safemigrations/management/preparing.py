@@ -143,6 +143,13 @@ class Preparing(SafeMigrateBase):
             return None if fresh else Phase.EXPAND
         return PHASES[self.options["phase"]]
 
+    def _owed(self, executor: PhasedExecutor) -> dict[Key, Footprint]:
+        """Return what pending contracts have still to change; writes nothing."""
+        if not ledger.exists(executor.connection):
+            return {}
+        owed, _ = ledger.owed_contracts(executor.connection, executor.loader)
+        return footprints_of(owed)
+
     def _schedule(
         self,
         executor: PhasedExecutor,

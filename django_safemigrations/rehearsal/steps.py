@@ -10,8 +10,8 @@ from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
 from django.db.migrations.operations.base import Operation
-from django.db.migrations.operations.special import SeparateDatabaseAndState
 
+from django_safemigrations.operations.leaves import leaves
 from django_safemigrations.phases import Phase
 from django_safemigrations.rehearsal.results import StepKey
 
@@ -56,16 +56,13 @@ def watching(
     try:
         for migration in migrations:
             phase = (phases or {}).get((migration.app_label, migration.name), str(Phase.EXPAND))
-            for index, operation in enumerate(migration.operations):
-                for place, leaf in _leaves(operation, str(index)):
-                    key = StepKey(
-                        migration.app_label, migration.name, place, phase, leaf.describe()
-                    )
-                    for name in METHODS:
-                        if name in vars(leaf):
-                            continue
-                        vars(leaf)[name] = watch.around(key, getattr(leaf, name))
-                        wrapped.append((leaf, name))
+            for place, leaf in _runnable(migration):
+                key = StepKey(migration.app_label, migration.name, place, phase, leaf.describe())
+                for name in METHODS:
+                    if name in vars(leaf):
+                        continue
+                    vars(leaf)[name] = watch.around(key, getattr(leaf, name))
+                    wrapped.append((leaf, name))
         yield
     finally:
         for leaf, name in wrapped:
@@ -112,13 +109,9 @@ class _Watch:
                 listener.committed(key)
 
 
-def _leaves(operation: Operation, index: str) -> Iterator[tuple[str, Operation]]:
-    """Yield what an operation runs in the database, each with its place."""
-    if not isinstance(operation, SeparateDatabaseAndState):
-        yield index, operation
-        return
-    for number, part in enumerate(operation.database_operations):
-        yield from _leaves(part, f"{index}.{number}")
-    # An Expand on an empty database runs these in place of its stages.
-    for part in operation.state_operations:
-        yield index, part
+def _runnable(migration: Migration) -> Iterator[tuple[str, Operation]]:
+    """Yield what may run in the database: an Expand on an empty one runs its state operations."""
+    yield from leaves(migration)
+    for index, operation in enumerate(migration.operations):
+        for part in getattr(operation, "state_operations", ()):
+            yield str(index), part

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from django.db.migrations import Migration
 from django.db.migrations.loader import MigrationLoader
-from django.db.migrations.operations.base import Operation
-from django.db.migrations.operations.special import SeparateDatabaseAndState
 
+from django_safemigrations.operations.leaves import leaves
 from django_safemigrations.phases import Phase, migration_phase
 from django_safemigrations.rollback_plans.fates import fate_of
 from django_safemigrations.rollback_plans.plan import Instruction, NoReturn, RollbackPlan, Undone
@@ -84,7 +83,7 @@ def _undone(
         undo = "is only unrecorded: its database part has not run"
         return [Undone(app_label, name, "", str(entry.phase), undo)]
     found = []
-    for index, operation in pieces(entry.migration):
+    for index, operation in leaves(entry.migration):
         fate = fate_of(operation)
         place = (app_label, name, index)
         found.append(
@@ -102,20 +101,6 @@ def _undone(
             )
         )
     return found[::-1]
-
-
-def pieces(migration: Migration) -> Iterator[tuple[str, Operation]]:
-    """Yield the operations that do something in the database, containers taken apart."""
-    for index, operation in enumerate(migration.operations):
-        yield from _pieces(str(index), operation)
-
-
-def _pieces(index: str, operation: Operation) -> Iterator[tuple[str, Operation]]:
-    if not isinstance(operation, SeparateDatabaseAndState):
-        yield index, operation
-        return
-    for number, part in enumerate(operation.database_operations):
-        yield from _pieces(f"{index}.{number}", part)
 
 
 def _no_return(steps: Sequence[Undone]) -> NoReturn | None:

@@ -13,6 +13,7 @@ from django.db import connection, connections
 from django.test import override_settings
 
 from django_safemigrations.management.commands.rehearsemigrations import Command
+from django_safemigrations.management.rehearsing import rehearse as rehearsing
 from tests.command.project import Project, Result
 from tests.kit.databases import admin
 from tests.kit.forks import fork, kill_me, wait_for
@@ -97,6 +98,60 @@ def test_clients_work_meanwhile_if_they_are_asked_for(ready: Project, tmp_path: 
     document = json.loads(Path(result.document["report"]["json"]).read_text())
     assert all(one["load"]["failed"] == 0 for one in document["passes"])
     assert document["passes"][0]["load"]["requests"] > 0
+
+
+def test_nothing_is_waited_for_on_a_copy(ready: Project, tmp_path: Path) -> None:
+    """A window at night is production's; a rehearsal at noon would hang until then."""
+    asked: list[object] = []
+    ready.write("store", "0002_rename", RENAME, before=IMPORTS, atomic=False)
+    ready.write("store", "0003_contract", CONTRACT, before=IMPORTS, atomic=False)
+    given = {
+        "REHEARSAL": {"SERVER": "same", "REPORTS": str(tmp_path / "reports")},
+        "BACKFILL": {"THROTTLE": asked.append},
+    }
+    with override_settings(SAFE_MIGRATIONS=given):
+        result = rehearse(ready)
+    assert result.code == 0, result.said
+    assert asked == []
+
+
+def test_a_copy_that_is_lost_says_nothing_of_the_plan(
+    ready: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready.sql("store", "0002_more", ADD, DROP)
+
+    def lose(*arguments: Any) -> None:
+        # The copy stands in for the database by now.
+        admin().execute(f'DROP DATABASE "{connection.settings_dict["NAME"]}" WITH (FORCE)')
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+
+    monkeypatch.setattr(f"{rehearsing.__name__}.DataWatch.start", lose)
+    result = rehearse(ready)
+    assert result.code == 1
+    assert "the copy failed" in result.err
+    assert ready.evidence() == []
+    assert ready.columns("store_box") == {"id", "size"}
+
+
+def test_a_plan_that_cannot_go_back_is_tried_forwards(ready: Project, tmp_path: Path) -> None:
+    ready.write("store", "0002_more", f"migrations.RunSQL({ADD!r}),")
+    result = rehearse(ready, "--report", str(tmp_path / "elsewhere"), "--format", "json")
+    assert result.code == 0, result.said
+    assert Path(result.document["report"]["html"]).parent == tmp_path / "elsewhere"
+    document = json.loads(Path(result.document["report"]["json"]).read_text())
+    assert [one["direction"] for one in document["passes"]] == ["forwards"]
+    assert any("can't be taken back" in line for line in document["round_trip"]["not_compared"])
+
+
+def test_a_copy_is_left_behind_if_it_is_asked_for(ready: Project) -> None:
+    ready.sql("store", "0002_more", ADD, DROP)
+    result = rehearse(ready, "--keep-copy")
+    [name] = copies()
+    try:
+        assert name in result.out
+    finally:
+        admin().execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 def test_what_is_wrong_is_said_refused_and_not_recorded(ready: Project) -> None:
@@ -212,7 +267,7 @@ class TestGathering:
             f"safemigrate will rehearse the plan on a copy (dump), with a report in {tmp_path}"
             in said
         )
-        assert f"safemigrate will take a backup (pg_dump) into {tmp_path}" in said
+        assert f"safemigrate will dump the whole database into {tmp_path}" in said
         assert not (tmp_path / "reports").exists()
         assert not (tmp_path / "backups").exists()
 
@@ -232,13 +287,16 @@ class TestGathering:
         assert result.code == 3
         assert "reversible" in result.err
         assert not (tmp_path / "reports").exists()
+        assert "safemigrate will" not in unset.gathering("--plan").out
 
     def test_a_large_database_is_told_what_to_configure(
         self, unset: Project, tmp_path: Path
     ) -> None:
         unset.expand("store", "0002_more", ADD, DROP)
         with override_settings(SAFE_MIGRATIONS={"SMALL_DATABASE": "1 MB"}):
-            assert unset.gathering().code == 3
+            refused = unset.gathering()
+            assert refused.code == 3
+            assert "SMALL_DATABASE" in refused.out
             said = unset.gathering("--plan").out
         assert "safemigrate will not rehearse the plan on a copy" in said
         assert "SMALL_DATABASE" in said

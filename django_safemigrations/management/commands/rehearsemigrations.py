@@ -14,12 +14,11 @@ from django_safemigrations.conf import Settings, get_settings
 from django_safemigrations.exceptions import SafeMigrationsError
 from django_safemigrations.management.exit_codes import UNMET
 from django_safemigrations.management.gate import judge
-from django_safemigrations.management.preparing import Preparing, footprints_of
+from django_safemigrations.management.preparing import Preparing
 from django_safemigrations.management.rehearsing.planned import plan_of
 from django_safemigrations.management.rehearsing.recorded import rehearse_and_record
 from django_safemigrations.management.rehearsing.told import rehearsal_lines
 from django_safemigrations.management.targets import usage
-from django_safemigrations.models import PendingContract
 from django_safemigrations.phases import Phase
 
 
@@ -63,10 +62,7 @@ class Command(Preparing):
         connection = self._connect()
         self.document["database"] = self.database
         executor = self._executor(connection)
-        pending: list[PendingContract] = []
-        if ledger.exists(connection):
-            pending, _ = ledger.owed_contracts(connection, executor.loader)
-        owed = footprints_of(pending)
+        owed = self._owed(executor)
         target = self._target(executor, owed)
         if target.backwards:
             raise usage(

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from typing import Any
+from collections.abc import Collection
 
 from django.conf import settings as django_settings
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_safemigrations.checklist import State, Verdict
+from django_safemigrations.backup.taking import intended
+from django_safemigrations.byte_sizes import in_words
+from django_safemigrations.checklist import Verdict
 from django_safemigrations.conf import Settings
-from django_safemigrations.rehearsal.report.figures import size as said_size
 
 GATHERED = {"rehearsed": "REHEARSAL", "backup": "BACKUP"}
 """Items that evidence can be gathered for, and the settings that say how."""
-DOES = {
-    "rehearsed": "rehearse the plan on a copy ({source}), with a report in {reports}",
-    "backup": "take a backup ({strategy}){where}",
-}
 
 
 def lacking(verdicts: Collection[Verdict]) -> tuple[str, ...]:
@@ -46,46 +42,27 @@ def may_gather(connection: BaseDatabaseWrapper, item: str, settings: Settings) -
     if size <= most:
         return ""
     return (
-        f"the database has {said_size(size)}, more than SMALL_DATABASE ({said_size(most)}), and "
+        f"the database has {in_words(size)}, more than SMALL_DATABASE ({in_words(most)}), and "
         f"SAFE_MIGRATIONS[{GATHERED[item]!r}] does not say how to do that"
     )
 
 
 def intentions(
     connection: BaseDatabaseWrapper, verdicts: Collection[Verdict], settings: Settings
-) -> list[str]:
-    """Return what a run would do to meet its items, or why it would not; one line each."""
-    wanted = [v.item for v in verdicts if v.item in GATHERED and v.state is State.UNMET]
-    lines = []
-    for item in wanted:
-        why_not = may_gather(connection, item, settings)
-        backup = settings.backup
-        does = DOES[item].format(
-            source=settings.rehearsal.source,
-            reports=settings.rehearsal.reports,
-            strategy=backup.strategy,
-            where=f" into {backup.directory}" if backup.strategy == "pg_dump" else "",
-        )
-        lines.append(
-            f"safemigrate will not {does}: {why_not}." if why_not else f"safemigrate will {does}."
-        )
-    return lines
+) -> tuple[tuple[str, ...], list[str]]:
+    """Return the items that a run gathers evidence for, and what it does or why it does not.
 
-
-class Gathering:
-    """Meets items one after the other, and tells what it does.
-
-    Args:
-        steps: what to do for each item.
-        line: prints.
+    Either all that is lacking is gathered or nothing: half of it would not let the plan run.
     """
-
-    def __init__(self, steps: dict[str, Callable[[], Any]], line: Callable[[str], None]) -> None:
-        self.steps = steps
-        self.line = line
-
-    def gather(self, items: Collection[str]) -> None:
-        """Do what the items ask for, in the order of the steps."""
-        for item, step in self.steps.items():
-            if item in items:
-                step()
+    items = lacking(verdicts)
+    reasons = {item: may_gather(connection, item, settings) for item in items}
+    rehearsal = settings.rehearsal
+    does = {
+        "rehearsed": f"rehearse the plan on a copy ({rehearsal.source}), with a report in "
+        f"{rehearsal.reports}",
+        "backup": intended(settings.backup),
+    }
+    if any(reasons.values()):
+        lines = [f"safemigrate will not {does[i]}: {why}." for i, why in reasons.items() if why]
+        return (), lines
+    return items, [f"safemigrate will {does[item]}." for item in items]

@@ -11,6 +11,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db.migrations import Migration
 
+from django_safemigrations.backfill.surroundings import surrounded_by, unthrottled
 from django_safemigrations.checklist import plan_hash
 from django_safemigrations.executor import PhasedExecutor
 from django_safemigrations.management.announcing import Announcer
@@ -85,7 +86,9 @@ def run_on_copy(alias: str, words: tuple[str, ...], progress: Callable[[str], No
     line = (*words, "--database", alias, "--noinput", "--no-gather", "--verbosity", "0")
     code, error = 0, ""
     try:
-        call_command(command, *line)
+        # Nobody is served by the copy: no window, rate, standby or load is waited for.
+        with surrounded_by(throttle=unthrottled):
+            call_command(command, *line)
     except CommandError as failure:
         code, error = failure.returncode, str(failure)
     except SystemExit as stop:

@@ -118,7 +118,7 @@ class _Aside:
 
 
 @dataclass(frozen=True)
-class Stage:
+class Course:
     """What every pass needs.
 
     Attributes:

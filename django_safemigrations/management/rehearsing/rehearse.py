@@ -6,15 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import psycopg
+from django.db import DatabaseError, InterfaceError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_safemigrations import __version__, ledger
 from django_safemigrations.conf import Settings
+from django_safemigrations.exceptions import CopyFailed, ProgramFailed
 from django_safemigrations.lint import Finding
 from django_safemigrations.management.rehearsing.judging import problems_of
 from django_safemigrations.management.rehearsing.on_copy import run_on_copy
 from django_safemigrations.management.rehearsing.passes import (
-    Stage,
+    Course,
     legs_backwards,
     legs_forwards,
 )
@@ -25,7 +28,7 @@ from django_safemigrations.rehearsal.comparison.data import DataWatch
 from django_safemigrations.rehearsal.comparison.differing import differences
 from django_safemigrations.rehearsal.comparison.fingerprints import Fingerprint, fingerprint
 from django_safemigrations.rehearsal.comparison.plainly import PlainSchema, plain_fingerprint
-from django_safemigrations.rehearsal.copies.opening import OpenCopy, open_copy
+from django_safemigrations.rehearsal.copies.opening import open_copy
 from django_safemigrations.rehearsal.copies.schemas import schema_only
 from django_safemigrations.rehearsal.estimates import estimates
 from django_safemigrations.rehearsal.generations import Generations
@@ -36,6 +39,7 @@ from django_safemigrations.rehearsal.results import (
     RoundTrip,
 )
 from django_safemigrations.rehearsal.stand_in import standing_in
+from django_safemigrations.rehearsal.trace import TraceLost
 from django_safemigrations.rehearsal.trace.undeclared import notes, undeclared
 from django_safemigrations.schedule import is_reversible
 
@@ -68,8 +72,7 @@ def rehearse(connection: BaseDatabaseWrapper, planned: Planned, means: Means) ->
         means: what to work with.
 
     Raises:
-        CopyRefused, CopyFailed: there is no copy to try it on.
-        TraceLost: the copy's server went away.
+        CopyRefused, CopyFailed: there is no copy to try it on, or it went away.
     """
     started = means.clock()
     with (
@@ -78,47 +81,29 @@ def rehearse(connection: BaseDatabaseWrapper, planned: Planned, means: Means) ->
         ) as copy,
         standing_in(planned.alias, copy.database) as stand_in,
     ):
-        seen = _Seen.of(stand_in, planned, means, started)
-    return seen.result(planned, means, copy, started)
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """What was seen on the copy."""
-
-    passes: tuple[PassTrace, ...]
-    round_trip: RoundTrip
-
-    @classmethod
-    def of(
-        cls,
-        connection: BaseDatabaseWrapper,
-        planned: Planned,
-        means: Means,
-        started: datetime,
-    ) -> _Seen:
-        run = _Run(connection, planned, means, started)
-        return cls(*run.all())
-
-    def result(
-        self, planned: Planned, means: Means, copy: OpenCopy, started: datetime
-    ) -> Rehearsal:
-        steps = [step for one in self.passes[:1] for step in one.steps]
-        unsaid = undeclared(steps, _expected(means.findings), rows=copy.rows)
-        return Rehearsal(
-            plan_hash=planned.hashes[0],
-            database=planned.alias,
-            migrations=tuple(".".join(key) for key in planned.keys),
-            started_at=started,
-            finished_at=means.clock(),
-            copy=copy.facts,
-            passes=self.passes,
-            round_trip=self.round_trip,
-            estimates=estimates(self.passes, copy.rows),
-            problems=problems_of(self.passes, self.round_trip, unsaid),
-            notes=notes(steps, rows=copy.rows),
-            package_version=__version__,
-        )
+        try:
+            passes, round_trip = _Run(stand_in, planned, means, started).all()
+        except (DatabaseError, InterfaceError, psycopg.Error, ProgramFailed, TraceLost) as error:
+            raise CopyFailed(
+                f"The plan could not be tried to its end, for the copy failed: {str(error).strip()}\n"
+                "Production was only read. Run the command again."
+            ) from error
+    steps = [step for one in passes[:1] for step in one.steps]
+    unsaid = undeclared(steps, _expected(means.findings), rows=copy.rows)
+    return Rehearsal(
+        plan_hash=planned.hashes[0],
+        database=planned.alias,
+        migrations=tuple(".".join(key) for key in planned.keys),
+        started_at=started,
+        finished_at=means.clock(),
+        copy=copy.facts,
+        passes=passes,
+        round_trip=round_trip,
+        estimates=estimates(passes, copy.rows),
+        problems=problems_of(passes, round_trip, unsaid),
+        notes=notes(steps, rows=copy.rows),
+        package_version=__version__,
+    )
 
 
 def _expected(findings: Sequence[Finding]) -> Mapping[tuple[str, str, str], set[str]]:
@@ -157,7 +142,9 @@ class _Run:
         backwards = legs_backwards(phases)
         progress("Looking at the copy as it is.")
         # The ledger, and what receivers of post_migrate add for models that are there already.
-        run_on_copy(self.planned.alias, (ledger.APP_LABEL,), lambda text: None)
+        ran = run_on_copy(self.planned.alias, (ledger.APP_LABEL,), lambda text: None)
+        if ran.code:
+            raise CopyFailed(f"The ledger's tables could not be made on the copy: {ran.error}")
         start = fingerprint(self.connection)
         plain = self._plain()
         watch = DataWatch(
@@ -169,7 +156,7 @@ class _Run:
         )
         watch.start()
         code = Generations(self.planned.old, self.planned.new, self.planned.migrations)
-        stage = Stage(
+        course = Course(
             self.connection,
             self.planned.migrations,
             {key: str(phase) for key, phase in self.planned.phases.items()},
@@ -178,16 +165,18 @@ class _Run:
             progress,
             self.means.settings.rehearsal.load,
         )
-        stage.begin()
-        if self._pass(stage.run(Direction.FORWARDS, forwards), watch):
+        course.begin()
+        if self._pass(course.run(Direction.FORWARDS, forwards), watch):
             end = fingerprint(self.connection)
             self._against_plain(plain, end)
-            if self._can_go_back() and self._pass(stage.run(Direction.BACKWARDS, backwards), watch):
+            if self._can_go_back() and self._pass(
+                course.run(Direction.BACKWARDS, backwards), watch
+            ):
                 self.parts["schema_after_back"], told = against_start(
                     start, fingerprint(self.connection), self.planned.migrations
                 )
                 self.not_compared += told
-                if self._pass(stage.run(Direction.FORWARDS_AGAIN, forwards), watch):
+                if self._pass(course.run(Direction.FORWARDS_AGAIN, forwards), watch):
                     self.parts["schema_after_again"] = differences(
                         end, fingerprint(self.connection)
                     )
@@ -212,13 +201,11 @@ class _Run:
         self.data += [f"{one.direction}: {line}" for line in watch.compare(one.direction)]
         return True
 
-    def _against_plain(self, plain: PlainSchema | None, end: Fingerprint) -> None:
-        if plain is None:
-            return
+    def _against_plain(self, plain: PlainSchema, end: Fingerprint) -> None:
         self.parts["schema_after_forwards"], doubtful = plain.against(end)
         self.not_compared += doubtful
 
-    def _plain(self) -> PlainSchema | None:
+    def _plain(self) -> PlainSchema:
         """Let plain Django run the plan on an empty copy beside the copy."""
         self.means.progress("Running the plan as plain Django would, on an empty copy.")
         with (

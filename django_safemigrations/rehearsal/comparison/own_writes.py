@@ -9,10 +9,10 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration, operations
 from django.db.migrations.operations.base import Operation
-from django.db.migrations.operations.special import SeparateDatabaseAndState
 
 from django_safemigrations.operations.base import Stage
 from django_safemigrations.operations.batches import RunInBatches
+from django_safemigrations.operations.leaves import leaves
 from django_safemigrations.operations.row_functions import RowChange
 from django_safemigrations.operations.row_statements import UpdateRows
 from django_safemigrations.rehearsal.results import StepKey
@@ -114,20 +114,10 @@ def _place(key: StepKey) -> tuple[str, str, str]:
 
 def _writers(migrations: Sequence[Migration]) -> Iterator[tuple[tuple[str, str, str], Writer]]:
     for migration in migrations:
-        for index, operation in enumerate(migration.operations):
-            for place, leaf in _leaves(operation, str(index)):
-                writer = _writer(leaf, f"{migration} {place} ({leaf.describe()})")
-                if writer is not None:
-                    yield (migration.app_label, migration.name, place), writer
-
-
-def _leaves(operation: Operation, index: str) -> Iterator[tuple[str, Operation]]:
-    """Yield what an operation runs in the database, under the places that steps have."""
-    if not isinstance(operation, SeparateDatabaseAndState):
-        yield index, operation
-        return
-    for number, part in enumerate(operation.database_operations):
-        yield from _leaves(part, f"{index}.{number}")
+        for place, leaf in leaves(migration):
+            writer = _writer(leaf, f"{migration} {place} ({leaf.describe()})")
+            if writer is not None:
+                yield (migration.app_label, migration.name, place), writer
 
 
 def _writer(operation: Operation, title: str) -> Writer | None:

@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from django_safemigrations.byte_sizes import in_words
 from django_safemigrations.exceptions import CopyRefused, ProgramMissing
 from django_safemigrations.postgres.programs import Programs, find_programs, without_libpq
 from django_safemigrations.rehearsal.copies.liveness import Same, in_common, in_recovery
@@ -210,9 +211,9 @@ def _require_room(
     free = shutil.disk_usage(path).free
     if free < needed:
         raise CopyRefused(
-            f"{original.described} has {megabytes(original.size)}; about {megabytes(needed)} are "
+            f"{original.described} has {in_words(original.size)}; about {in_words(needed)} are "
             f"needed for {' and '.join(what)} in {base_directory(settings.directory)}, where "
-            f"{megabytes(free)} are free. Make room, set "
+            f"{in_words(free)} are free. Make room, set "
             "SAFE_MIGRATIONS['REHEARSAL']['DIRECTORY'] to a larger disk, name another server in "
             f"{SERVER}, or copy a part: 'SOURCE': \"sample\"."
         )
@@ -224,8 +225,3 @@ def _make_roles(session: Session, original: Original) -> None:
     for role in original.roles:
         if role not in known:
             session.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(identifier(role)))
-
-
-def megabytes(size: int) -> str:
-    """Return a size for people."""
-    return f"{size / 1024**3:.1f} GB" if size >= 1024**3 else f"{size / 1024**2:.0f} MB"

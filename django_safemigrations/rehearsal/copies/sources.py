@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from django_safemigrations.byte_sizes import in_words
 from django_safemigrations.exceptions import CopyRefused
 from django_safemigrations.postgres.programs import Programs, find_programs
 from django_safemigrations.rehearsal.copies.databases import CopyDatabase, copy_database
@@ -28,7 +29,6 @@ from django_safemigrations.rehearsal.copies.places import (
     PRODUCTIONS,
     Place,
     is_productions,
-    megabytes,
     place_for,
     server_parameters,
 )
@@ -103,7 +103,7 @@ def dumped(making: Making) -> Iterator[Made]:
     """Copy everything with pg_dump and pg_restore."""
     with _restoring(making) as (copying, place, copy):
         making.progress(
-            f"Copying {making.original.described} ({megabytes(making.original.size)}) to "
+            f"Copying {making.original.described} ({in_words(making.original.size)}) to "
             f"{place.label}, with {copying.jobs} sessions."
         )
         statistics = copying.programs.major >= 18 and making.original.major >= 18
@@ -156,7 +156,7 @@ def cloned(making: Making) -> Iterator[Made]:
                 "what is connected, and keep others out with\n"
                 f'  ALTER DATABASE "{template}" ALLOW_CONNECTIONS false;'
             )
-    making.progress(f"Cloning {template} on {label} ({megabytes(size)}).")
+    making.progress(f"Cloning {template} on {label} ({in_words(size)}).")
     with copy_database(
         server,
         making.original,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 
+from django_safemigrations.byte_sizes import in_words
+
 UNKNOWN = "unknown"
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
@@ -41,15 +43,7 @@ def size(amount: float) -> str:
     """Return bytes in the units of `pg_size_pretty`: "0 bytes", "16 kB", "1.4 GB"."""
     if not math.isfinite(amount):
         return UNKNOWN
-    sign, left = ("−" if amount < 0 else ""), float(abs(amount))
-    if left < 1024:
-        return f"{sign}{left:.0f} {'byte' if left == 1 else 'bytes'}"
-    units = ("kB", "MB", "GB", "TB", "PB")
-    for unit in units:
-        left /= 1024
-        if left < 1023.5 or unit == units[-1]:
-            return f"{sign}{left:.1f} {unit}" if left < 9.95 else f"{sign}{left:,.0f} {unit}"
-    raise AssertionError(left)
+    return in_words(amount)
 
 
 def count(number: int) -> str:

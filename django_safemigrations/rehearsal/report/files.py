@@ -10,7 +10,7 @@ import time
 from datetime import UTC
 from pathlib import Path
 
-from django_safemigrations.exceptions import SafeMigrationsError
+from django_safemigrations.exceptions import ReportNotWritten
 from django_safemigrations.rehearsal.report.page import render_html
 from django_safemigrations.rehearsal.results import Rehearsal
 
@@ -21,10 +21,6 @@ ABANDONED = 3600.0
 """Seconds after which an unfinished file belongs to a process that was killed."""
 HASH = 12
 """How much of the plan's hash a name holds."""
-
-
-class ReportNotWritten(SafeMigrationsError):
-    """A report can't be written where it should be."""
 
 
 def write_report(rehearsal: Rehearsal, directory: str | os.PathLike[str]) -> tuple[Path, Path]:

@@ -89,7 +89,7 @@ def test_too_little_room_is_said_before_anything_is_copied(
 ) -> None:
     monkeypatch.setattr(places, "OVERHEAD", 10**18)
     with pytest.raises(
-        CopyRefused, match=r"GB are needed for dump and copy in .*, where .* are free"
+        CopyRefused, match=r" PB are needed for dump and copy in .*, where .* are free"
     ):
         with production.copy(server=None, directory=str(place)):
             raise AssertionError("there is a copy")

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from django_safemigrations.rehearsal.report import ReportNotWritten, write_report
+from django_safemigrations.exceptions import ReportNotWritten
+from django_safemigrations.rehearsal.report import write_report
 from django_safemigrations.rehearsal.report.files import ABANDONED, SCHEMA, report_name
 from django_safemigrations.rehearsal.results import Rehearsal
 from tests.rehearsal.report import sample
@@ -93,7 +94,8 @@ import resource, signal, sys
 sys.path[:0] = {path!r}
 from django.conf import settings
 settings.configure()
-from django_safemigrations.rehearsal.report import ReportNotWritten, write_report
+from django_safemigrations.exceptions import ReportNotWritten
+from django_safemigrations.rehearsal.report import write_report
 from tests.rehearsal.report import sample
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
