@@ -38,8 +38,25 @@ def images_differ(ones: list[str], others: list[str]) -> str:
     return f"ROW({', '.join(ones)})::record *<> ROW({', '.join(others)})::record"
 
 
+class DoneHere:
+    """What copies into another table have in common: they change none of the rows they walk over."""
+
+    @property
+    def columns_written(self) -> tuple[str, ...]:
+        """None of the table that is walked: its partitions can be read one by one."""
+        return ("",)
+
+    def repeatable(self, runner: Runner) -> bool:
+        """Whether doing it again gives the same."""
+        return True
+
+    def describe(self) -> dict[str, Any]:
+        """Only this process does it."""
+        return {"kind": "here"}
+
+
 @dataclass(frozen=True)
-class Keep:
+class Keep(DoneHere):
     """Copies columns of a table into a kept one, which has a primary key.
 
     Attributes:
@@ -57,19 +74,6 @@ class Keep:
     key: tuple[str, ...]
     title: str
     since: str
-
-    @property
-    def columns_written(self) -> tuple[str, ...]:
-        """None of the table: partitions can be read one by one."""
-        return ("",)
-
-    def repeatable(self, runner: Runner) -> bool:
-        """Whether doing it again gives the same."""
-        return True
-
-    def describe(self) -> dict[str, Any]:
-        """Only this process does it."""
-        return {"kind": "here"}
 
     def change(self, runner: Runner, batch: Batch) -> Changed:
         """Copy a batch."""
@@ -134,7 +138,7 @@ class Keep:
 
 
 @dataclass(frozen=True)
-class PutBack:
+class PutBack(DoneHere):
     """Copies the rows of a kept table into the one that was created again.
 
     Attributes:
@@ -150,19 +154,6 @@ class PutBack:
     columns: tuple[str, ...]
     key: tuple[str, ...]
     title: str
-
-    @property
-    def columns_written(self) -> tuple[str, ...]:
-        """None of the kept table."""
-        return ("",)
-
-    def repeatable(self, runner: Runner) -> bool:
-        """Whether doing it again gives the same."""
-        return True
-
-    def describe(self) -> dict[str, Any]:
-        """Only this process does it."""
-        return {"kind": "here"}
 
     def change(self, runner: Runner, batch: Batch) -> Changed:
         """Copy a batch; a row that is there already stays as it is."""

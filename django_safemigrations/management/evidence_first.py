@@ -25,7 +25,7 @@ from django_safemigrations.exceptions import (
 from django_safemigrations.executor import PhasedExecutor
 from django_safemigrations.footprints import Footprint
 from django_safemigrations.management.gate import Judged, is_fresh
-from django_safemigrations.management.rehearsing.gathering import intentions
+from django_safemigrations.management.rehearsing.gathering import GATHERED, intentions
 from django_safemigrations.management.running import Running
 from django_safemigrations.management.targets import Target, usage
 from django_safemigrations.postgres.session import migrator_lock
@@ -52,7 +52,9 @@ class EvidenceFirst(Running):
         """
         options = self.options
         forwards = options["rollback"] is None and not options["prune"] and not self.resolutions
-        if not forwards or not options["gather"] or options["fake"]:
+        levels = get_settings().checklist
+        wanted = [i for i in GATHERED if levels[i] == "require" and i not in self.waivers]
+        if not forwards or not options["gather"] or options["fake"] or not wanted:
             return
         executor = self._executor(connection)
         owed = self._owed(executor)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from django_safemigrations.backup.taking import take_backup
 from django_safemigrations.backup_settings import BackupSettings
 from django_safemigrations.exceptions import BackupFailed
 from tests.kit.databases import scratch_database
+from tests.kit.kill import wait_until
 
 SECRET = "gehe/im word"
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -69,15 +71,23 @@ def test_another_exit_status_is_no_backup(database: BaseDatabaseWrapper) -> None
 
 
 def test_one_that_takes_too_long_is_ended_with_what_it_started(
-    database: BaseDatabaseWrapper,
+    database: BaseDatabaseWrapper, tmp_path: Path
 ) -> None:
-    script = """
-import subprocess, sys
+    started = tmp_path / "pid"
+    script = f"""
+import pathlib, subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
+pathlib.Path({str(started)!r}).write_text(str(child.pid))
 print("begun", flush=True)
-subprocess.run([sys.executable, "-c", "import time; time.sleep(600)"])
+child.wait()
 """
     with pytest.raises(BackupFailed, match=r"did not end within 2 s .*\n  begun"):
         run(database, script, command_timeout=2)
+    # What is left of it until somebody reaps it has no command line.
+    command = Path(f"/proc/{started.read_text()}/cmdline")
+    wait_until(
+        lambda: not command.exists() or not command.read_bytes(), lambda: "the child is still there"
+    )
 
 
 def test_one_that_is_not_there_is_an_error(database: BaseDatabaseWrapper) -> None:
