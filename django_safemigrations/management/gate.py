@@ -131,7 +131,7 @@ def judge(
         judge_all(context),
         findings=findings,
         way_back=way_back,
-        at_risk=tuple(context.at_risk or ()),
+        at_risk=risks,
     )
 
 
